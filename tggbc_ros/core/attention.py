@@ -1,0 +1,71 @@
+"""Multi-head attention with a fused kernel, and the importance rows that key pruning reads off it."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+# Attention weights held at once while scoring: 8 heads x 4 M floats would be 128 MiB, this is 16 MiB.
+SCORING_CHUNK = 1 << 22
+
+
+class Attention(nn.Module):
+    """Scaled dot-product attention, projections split so that callers can reuse projected keys.
+
+    Parameter names and layout are those of ``torch.nn.MultiheadAttention``.
+    """
+
+    def __init__(self, dims: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * dims, dims))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * dims))
+        self.out_proj = nn.Linear(dims, dims)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def project(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """[B, Q, C], [B, K, C], [B, K, C] -> the same by head, [B, heads, Q or K, C / heads]."""
+        weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
+        query, key, value = (
+            F.linear(x, weight, bias).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for x, weight, bias in zip((query, key, value), weights, biases, strict=True)
+        )
+        return query, key, value
+
+    def attend(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, blocked: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Projected heads -> attention output [B, Q, C]; blocked [Q, K] is True where nothing may be seen."""
+        allowed = None if blocked is None else ~blocked
+        heads = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
+        output: torch.Tensor = self.out_proj(heads.transpose(1, 2).flatten(-2))
+        return output
+
+    def forward(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, blocked: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """[B, Q, C], [B, K, C], [B, K, C] -> [B, Q, C]."""
+        return self.attend(*self.project(query, key, value), blocked)
+
+
+def key_importance(query: torch.Tensor, key: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """How much the weighted queries look at each key: sum over queries of weight x attention.
+
+    query [B, heads, q, d] and key [B, heads, K, d] are projected heads, weight [B, q]; attention is
+    softmax(Q K^T / sqrt(d)) averaged over heads; returns [B, K]. Queries go through in chunks, so that
+    peak memory depends on SCORING_CHUNK and not on q x K.
+    """
+    batch, heads, count, dims = query.shape
+    rows = max(1, SCORING_CHUNK // (batch * heads * key.shape[2]))
+    importance = key.new_zeros(batch, key.shape[2])
+    for start in range(0, count, rows):
+        part = slice(start, start + rows)
+        attention = torch.softmax(query[:, :, part] @ key.transpose(-1, -2) / math.sqrt(dims), dim=-1)
+        importance += torch.einsum("bhqk,bq->bk", attention, weight[:, part])
+    return importance / heads
