@@ -1,0 +1,81 @@
+"""The drive tool: the same bytes for the same seed, however it is run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import pytest
+
+from tggbc_ros.data.drive.dataset import VERSION
+from tggbc_ros.tools import drive
+
+SMALL = ["--seconds", "1.5", "--image-size", "128", "72", "--seed", "9"]
+
+
+def _files(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def test_same_seed_same_bytes_whatever_the_number_of_workers_and_scenes(tmp_path: Path) -> None:
+    for name, scenes, workers in (("a", 3, 2), ("b", 3, 1), ("c", 1, 1)):
+        assert drive.main(["make", "--out", str(tmp_path / name), "--scenes", str(scenes), "--workers", str(workers),
+                           *SMALL]) == 0  # fmt: skip
+    first, second, single = (_files(tmp_path / name) for name in "abc")
+    assert first == second
+    assert len([name for name in first if name.endswith(".jpg")]) == 3 * 13 * 6
+    pictures = {name: data for name, data in single.items() if "drive-9-0000" in name}
+    assert len(pictures) == 13 * 6 + 3
+    assert pictures.items() <= first.items()
+    for table in ("sample", "sample_data", "sample_annotation", "instance", "ego_pose"):
+        alone, among = (json.loads(files[f"{VERSION}/{table}.json"]) for files in (single, first))
+        assert among[: len(alone)] == alone
+
+
+def test_no_sweeps_writes_keyframes_only_and_options_reach_the_drive(tmp_path: Path) -> None:
+    options = ["--no-sweeps", "--objects", "0", "--range", "30", "--split", "empty", "--difficulty", "easy"]
+    assert drive.main(["make", "--out", str(tmp_path), *SMALL, *options]) == 0
+    assert not (tmp_path / "sweeps").exists()
+    tables = {path.stem: json.loads(path.read_text()) for path in (tmp_path / VERSION).glob("*.json")}
+    assert len(tables) == 14
+    assert tables["sample_annotation"] == []
+    assert tables["splits"] == {"empty": ["drive-9-0000"]}
+    assert "range_m=30.0, objects=0, clutter=0.1" in tables["scene"][0]["description"]
+    assert cv2.imread(str(tmp_path / tables["sample_data"][0]["filename"])).shape == (72, 128, 3)
+
+
+def test_preview_draws_six_images(tmp_path: Path) -> None:
+    picture = tmp_path / "new" / "drive.png"
+    assert drive.main(["preview", "--out", str(picture), *SMALL, "--at", "99"]) == 0
+    assert cv2.imread(str(picture)).shape == (144, 384, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--scenes", "0"], "--scenes is 0, expected at least 1"),
+        (["--workers", "0"], "--workers is 0, expected at least 1"),
+        (["--seed", "-1"], "--seed is -1"),
+        (["--split", "train"], "split is 'train'"),
+        (["--clutter", "3"], "clutter is 3.0"),
+        (["--seconds", "nan"], "duration_s is nan"),
+        (["--image-size", "100", "100"], "image_size is (100, 100), expected at most 9 rows for 16 columns"),
+    ],
+)
+def test_bad_options_give_one_line_that_names_them(
+    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert drive.main(["make", "--out", str(tmp_path), *SMALL, *options]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("drive: ")
+    assert message in error
+
+
+def test_a_second_make_of_the_same_scene_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["make", "--out", str(tmp_path), *SMALL, "--no-sweeps"]
+    assert drive.main(command) == 0
+    before = _files(tmp_path)
+    assert drive.main(command) == 2
+    assert "already has scene drive-9-0000" in capsys.readouterr().err
+    assert _files(tmp_path) == before

@@ -1,0 +1,1 @@
+"""Data sets, synthetic drives and bags; nothing here needs a ROS installation."""

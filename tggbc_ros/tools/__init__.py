@@ -1,0 +1,1 @@
+"""Command-line programs, one file each: ``python -m tggbc_ros.tools.<name>``."""
