@@ -63,9 +63,10 @@ def key_importance(query: torch.Tensor, key: torch.Tensor, weight: torch.Tensor)
     """
     batch, heads, count, dims = query.shape
     rows = max(1, SCORING_CHUNK // (batch * heads * key.shape[2]))
-    importance = key.new_zeros(batch, key.shape[2])
+    query, key, weight = query / math.sqrt(dims), key.transpose(-1, -2), weight[:, None, None]
+    importance = key.new_zeros(batch, heads, 1, key.shape[3])
     for start in range(0, count, rows):
         part = slice(start, start + rows)
-        attention = torch.softmax(query[:, :, part] @ key.transpose(-1, -2) / math.sqrt(dims), dim=-1)
-        importance += torch.einsum("bhqk,bq->bk", attention, weight[:, part])
-    return importance / heads
+        attention = torch.softmax(query[:, :, part] @ key, dim=-1)
+        importance += weight[..., part] @ attention
+    return importance.sum(dim=(1, 2)) / heads

@@ -145,7 +145,25 @@ VOV_800 = ModelConfig(
     memory_length=1024,
 )
 
-MODELS = {model.name: model for model in (R50_704, VOV_800)}
+DEMO = ModelConfig(
+    name="demo",
+    backbone="resnet18_half",
+    image_size=(128, 352),
+    color_order="rgb",
+    mean=(123.675, 116.28, 103.53),
+    std=(58.395, 57.12, 57.375),
+    num_queries=100,
+    num_propagated=50,
+    memory_length=150,
+    embed_dims=128,
+    num_heads=4,
+    ffn_dims=512,
+    num_layers=3,
+    pc_range=(-25.6, -25.6, -5.0, 25.6, 25.6, 3.0),
+    position_range=(-30.0, -30.0, -10.0, 30.0, 30.0, 10.0),
+)
+
+MODELS = {model.name: model for model in (R50_704, VOV_800, DEMO)}
 
 
 def model_config(name: str) -> ModelConfig:

@@ -9,7 +9,7 @@ from tggbc_ros.core.config import ModelConfig, PruningConfig
 from tggbc_ros.core.decoder import Decoder
 from tggbc_ros.core.layers import logit
 from tggbc_ros.core.position import PositionEmbedding
-from tggbc_ros.core.queries import QueryBuilder
+from tggbc_ros.core.queries import Queries, QueryBuilder
 from tggbc_ros.core.types import AlignedMemory, NetworkOutput, Tokens
 
 CODE_SIZE = 10  # see NetworkOutput.codes
@@ -42,7 +42,12 @@ class Head(nn.Module):
         self, tokens: Tokens, memory: AlignedMemory, pruning: PruningConfig, all_layers: bool = False
     ) -> NetworkOutput:
         """``all_layers`` also reads the boxes of the earlier decoder layers, which only training needs."""
-        queries = self.queries(memory)
+        return self.answer(self.queries(memory), tokens, pruning, all_layers)
+
+    def answer(
+        self, queries: Queries, tokens: Tokens, pruning: PruningConfig, all_layers: bool = False
+    ) -> NetworkOutput:
+        """What these queries say; training appends some of its own to those of `QueryBuilder`."""
         decoded = self.decoder(queries, tokens, pruning, self.cls_branch)
         outputs = torch.stack(decoded.outputs if all_layers else decoded.outputs[-1:])
         return NetworkOutput(

@@ -53,5 +53,5 @@ class ModulatedLayerNorm(nn.Module):
     def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """x [..., dims], condition [..., condition_dims] -> [..., dims]."""
         hidden = self.reduce(condition).relu()
-        scale: torch.Tensor = self.gamma(hidden) * F.layer_norm(x, x.shape[-1:])
-        return scale + self.beta(hidden)
+        modulated: torch.Tensor = self.gamma(hidden) * F.layer_norm(x, x.shape[-1:]) + self.beta(hidden)
+        return modulated

@@ -59,9 +59,7 @@ def push(
         embedding=_prepend(_take(output.embedding, rows), memory.embedding, model),
         reference_point=_prepend(_transform(lidar2global, code[..., :3].double()), memory.reference_point, model),
         timestamp_s=_prepend(time_s[:, None].expand(-1, rows.shape[1]), memory.timestamp_s, model),
-        lidar2global=_prepend(
-            lidar2global[:, None].expand(-1, rows.shape[1], -1, -1), memory.lidar2global, model
-        ),
+        lidar2global=_prepend(lidar2global[:, None].expand(-1, rows.shape[1], -1, -1), memory.lidar2global, model),
         velocity=_prepend(code[..., 8:10], memory.velocity, model),
     )
 

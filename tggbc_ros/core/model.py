@@ -25,8 +25,8 @@ class StreamPETR(nn.Module):
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """Normalised images [B, N, 3, H, W] -> features [B, N, C, H / 16, W / 16]."""
-        features: torch.Tensor = self.neck(self.backbone(images.flatten(0, 1)))
-        return features.unflatten(0, images.shape[:2])
+        features: torch.Tensor = self.neck(self.backbone(images.flatten(0, 1))).unflatten(0, images.shape[:2])
+        return features
 
     def rays(self, inputs: NetworkInput) -> Rays:
         """The position embedding's share that depends on the calibration alone."""

@@ -41,7 +41,8 @@ def cell_points(model: ModelConfig, inputs: NetworkInput, rows: int, columns: in
     depth = depth_bins(model).to(device).clamp(min=EPSILON)
     points = ray[..., None, :] * depth[:, None] + img2lidar[:, :, None, None, None, :3, 3]
     low, high = ray.new_tensor(model.position_range).split(3)
-    return ((points - low) / (high - low)).flatten(1, 3)
+    scaled: torch.Tensor = (points - low) / (high - low)
+    return scaled.flatten(1, 3)
 
 
 def cones(points: torch.Tensor, intrinsics: torch.Tensor) -> torch.Tensor:

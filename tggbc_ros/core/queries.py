@@ -65,21 +65,20 @@ class QueryBuilder(nn.Module):
         """Position embedding [B, Q, C] of references [B, Q, 3] that moved by ``motion`` over ``age_s``."""
         dims = self.model.embed_dims
         position = self.ego_pose_pe(self.embedding(point_embedding(reference, dims // 2)), motion)
-        time: torch.Tensor = self.time_embedding(sine_embedding(age_s, dims))
-        return position + time
+        embedded: torch.Tensor = position + self.time_embedding(sine_embedding(age_s, dims))
+        return embedded
 
-    def _learned(self, batch: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Content, position and reference of the learned queries: they stand still, and are new."""
-        reference = self.reference_points.expand(batch, -1, -1)
+    def standing(self, reference: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Content, position and reference of queries at ``reference`` [B, Q, 3] that are new and stand still."""
         still = torch.eye(4, device=reference.device)[:3].flatten()
-        code = torch.cat([still.new_zeros(3), still]).expand(batch, reference.shape[1], -1)
+        code = torch.cat([still.new_zeros(3), still]).expand(*reference.shape[:2], -1)
         motion = fourier_embedding(code)
         content = self.ego_pose_memory(motion.new_zeros(*reference.shape[:2], self.model.embed_dims), motion)
         return content, self._embed_position(reference, motion, reference.new_zeros(reference.shape[:2])), reference
 
     def forward(self, memory: AlignedMemory) -> Queries:
         """Learned queries first, then the first ``num_propagated`` memory rows."""
-        content, position, reference = self._learned(memory.embedding.shape[0])
+        content, position, reference = self.standing(self.reference_points.expand(memory.embedding.shape[0], -1, -1))
         motion = fourier_embedding(motion_code(memory))
         old_reference = (memory.reference_point - self.low) / (self.high - self.low)
         old_content = self.ego_pose_memory(memory.embedding, motion)
