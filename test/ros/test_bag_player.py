@@ -1,0 +1,317 @@
+"""bag_player: a real process plays real bags over DDS; every message arrives once, in order, under the right clock."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rosbags.interfaces import Connection, Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys.stores import ros2_jazzy as ros
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image
+from std_msgs.msg import String, UInt64
+
+from tggbc_ros.ros.bag_player import PlayError, PlayOptions, find_message_class, main, parse_options, topic_qos
+
+START_NS = 1_600_000_000_000_000_000
+STEP_NS = 20_000_000
+COUNT = 60
+PATIENCE_S = 60.0
+TYPESTORE = get_typestore(Stores.ROS2_JAZZY)
+TYPESTORE.register(get_types_from_msg("uint8 x", "nowhere_msgs/msg/Thing"))
+
+
+def qos(durability: QosDurability, reliability: QosReliability = QosReliability.RELIABLE, depth: int = 5) -> Qos:
+    zero = QosTime(0, 0)
+    liveliness = QosLiveliness.AUTOMATIC
+    return Qos(QosHistory.KEEP_LAST, depth, reliability, durability, zero, zero, liveliness, zero, False)
+
+
+def write_bag(path: Path, storage: StoragePlugin = StoragePlugin.MCAP) -> Path:
+    """Numbers 0..59 every 20 ms (recorded best effort), two latched texts at the start, an unknown type, an image."""
+    with Writer(path, version=9, storage_plugin=storage) as writer:
+
+        def add(topic: str, msgtype: str, profile: Qos) -> Callable[[int, Any], None]:
+            connection = writer.add_connection(topic, msgtype, typestore=TYPESTORE, offered_qos_profiles=[profile])
+            return lambda time_ns, m: writer.write(connection, time_ns, TYPESTORE.serialize_cdr(m, msgtype))
+
+        volatile, latched = qos(QosDurability.VOLATILE), qos(QosDurability.TRANSIENT_LOCAL, depth=1)
+        number = add("/number", "std_msgs/msg/UInt64", qos(QosDurability.VOLATILE, QosReliability.BEST_EFFORT))
+        text = add("/latched", "std_msgs/msg/String", latched)
+        thing = add("/thing", "nowhere_msgs/msg/Thing", volatile)
+        image = add("/image", "sensor_msgs/msg/Image", volatile)
+        for name in ("first", "second"):
+            text(START_NS, ros.std_msgs__msg__String(data=name))
+        for index in range(COUNT):
+            number(START_NS + index * STEP_NS, ros.std_msgs__msg__UInt64(data=index))
+        thing(START_NS + 3, TYPESTORE.types["nowhere_msgs/msg/Thing"](x=1))
+        image(START_NS + 5, recorded_image())
+    return path
+
+
+def recorded_image() -> Any:
+    pixels = np.arange(900 * 1600 * 3, dtype=np.uint32).astype(np.uint8)
+    stamp = ros.builtin_interfaces__msg__Time(sec=1_600_000_000, nanosec=5)
+    header = ros.std_msgs__msg__Header(stamp=stamp, frame_id="CAM_FRONT")
+    return ros.sensor_msgs__msg__Image(header, 900, 1600, "bgr8", 0, 4800, pixels)
+
+
+class Listener:
+    """Subscribes, and keeps what comes with the clock at that moment."""
+
+    def __init__(self, context: Context) -> None:
+        self.node = Node("listener", context=context)
+        self.executor = SingleThreadedExecutor(context=context)
+        self.executor.add_node(self.node)
+        self.got: dict[str, list[Any]] = {}
+        self.arrival_s: dict[str, list[float]] = {}
+
+    def subscribe(self, topic: str, msgtype: type, **profile: Any) -> None:
+        def keep(message: Any) -> None:
+            self.got[topic].append(message)
+            self.arrival_s[topic].append(time.monotonic())
+
+        self.got[topic], self.arrival_s[topic] = [], []
+        history = {"depth": 1000, "history": HistoryPolicy.KEEP_LAST}
+        self.node.create_subscription(msgtype, topic, keep, QoSProfile(**(history | profile)))
+
+    def spin_until(self, done: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
+        end_s = time.monotonic() + patience_s
+        while not done() and time.monotonic() < end_s:
+            self.executor.spin_once(timeout_sec=0.05)
+        for _ in range(10):  # what has arrived but was not yet taken
+            self.executor.spin_once(timeout_sec=0.05)
+
+    def numbers(self) -> list[int]:
+        return [message.data for message in self.got["/number"]]
+
+    def clock_ns(self) -> list[int]:
+        return [message.clock.sec * 10**9 + message.clock.nanosec for message in self.got["/clock"]]
+
+
+@pytest.fixture
+def listener(context: Context) -> Iterator[Listener]:
+    listener = Listener(context)
+    listener.subscribe("/number", UInt64)
+    yield listener
+    listener.executor.shutdown()
+    listener.node.destroy_node()
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bag(tmp_path_factory.mktemp("bags") / "bag")
+
+
+class Player:
+    """The program as a process in the module's DDS domain."""
+
+    def __init__(self, domain_id: int, arguments: Sequence[object]) -> None:
+        command = [sys.executable, "-m", "tggbc_ros.ros.bag_player", *map(str, arguments), "--grace", "0.3"]
+        environment = os.environ | {"ROS_DOMAIN_ID": str(domain_id)}
+        self.process = subprocess.Popen(command, env=environment, stdout=-1, stderr=-1, text=True)
+
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def result(self) -> tuple[int, str, str]:
+        out, err = self.process.communicate(timeout=PATIENCE_S)
+        return self.process.returncode, out, err
+
+
+@pytest.fixture
+def play(domain_id: int) -> Iterator[Callable[..., Player]]:
+    started: list[Player] = []
+
+    def start(*arguments: object) -> Player:
+        started.append(Player(domain_id, arguments))
+        return started[-1]
+
+    yield start
+    for player in started:
+        if not player.ended():
+            player.process.kill()
+            player.process.communicate()
+
+
+@pytest.mark.parametrize("storage", list(StoragePlugin), ids=lambda storage: storage.name.lower())
+def test_every_message_once_in_order_under_the_right_clock(
+    tmp_path: Path, listener: Listener, play: Callable[..., Player], storage: StoragePlugin
+) -> None:
+    listener.subscribe("/image", Image)
+    listener.subscribe("/clock", Clock)
+    player = play(write_bag(tmp_path / "bag", storage), "--clock", 200, "--wait-for-subscribers", 2)
+    listener.spin_until(player.ended)
+    status, out, err = player.result()
+    assert (status, err) == (0, "")
+    assert listener.numbers() == list(range(COUNT))
+    (image,) = listener.got["/image"]
+    assert bytes(image.data) == recorded_image().data.tobytes()
+    assert (image.header.stamp.nanosec, image.header.frame_id, image.step) == (5, "CAM_FRONT", 4800)
+    clock = listener.clock_ns()
+    assert clock == sorted(set(clock)), "the clock never repeats or turns back"
+    assert {START_NS + index * STEP_NS for index in range(COUNT)} <= set(clock), "it shows every message's time"
+    assert len(clock) > 2 * COUNT, "and ticks between them"
+    assert clock[-1] == START_NS + (COUNT - 1) * STEP_NS
+    assert f"published {COUNT:6d} on /number" in out
+    assert "skipped /thing: type nowhere_msgs/msg/Thing is not installed here" in out
+    assert f"published {COUNT + 3} messages" in out
+
+
+def test_rate_sets_the_pace(bag: Path, listener: Listener, play: Callable[..., Player]) -> None:
+    player = play(bag, "--rate", 0.5, "--topics", "/number", "--wait-for-subscribers", 1)
+    listener.spin_until(player.ended)
+    assert player.result()[0] == 0
+    assert listener.numbers() == list(range(COUNT))
+    recorded_s = (COUNT - 1) * STEP_NS / 1e9
+    arrival_s = listener.arrival_s["/number"]
+    assert 1.7 * recorded_s < arrival_s[-1] - arrival_s[0] < 4.0 * recorded_s
+
+
+def test_start_offset_skips_but_keeps_what_is_latched(
+    bag: Path, listener: Listener, play: Callable[..., Player]
+) -> None:
+    listener.subscribe("/latched", String, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    player = play(bag, "--start-offset", 40 * STEP_NS / 1e9, "--wait-for-subscribers", 2)
+    listener.spin_until(player.ended)
+    assert player.result()[0] == 0
+    assert listener.numbers() == list(range(40, COUNT))
+    assert [message.data for message in listener.got["/latched"]] == ["first", "second"]
+
+
+def test_late_joiner_gets_all_latched_messages(bag: Path, listener: Listener, play: Callable[..., Player]) -> None:
+    player = play(bag, "--rate", 0.3, "--wait-for-subscribers", 1)
+    listener.spin_until(lambda: len(listener.numbers()) > 3)
+    listener.subscribe("/latched", String, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    listener.spin_until(lambda: len(listener.got["/latched"]) == 2 or player.ended())
+    assert [message.data for message in listener.got["/latched"]] == ["first", "second"]
+
+
+def test_loop_until_interrupted_ends_well(bag: Path, listener: Listener, play: Callable[..., Player]) -> None:
+    listener.subscribe("/clock", Clock, reliability=ReliabilityPolicy.BEST_EFFORT)
+    player = play(bag, "-l", "-r", 4, "--clock", "--topics", "/number", "--wait-for-subscribers", 1)
+    listener.spin_until(lambda: len(listener.numbers()) > 2 * COUNT + 5)
+    player.process.send_signal(signal.SIGINT)
+    listener.spin_until(player.ended)
+    status, out, err = player.result()
+    assert (status, err) == (0, "")
+    numbers = listener.numbers()
+    assert numbers == [index % COUNT for index in range(len(numbers))]
+    assert f"published {len(numbers):6d} on /number" in out
+    turns = sum(later < earlier for earlier, later in zip(listener.clock_ns(), listener.clock_ns()[1:], strict=False))
+    assert turns == (len(numbers) - 1) // COUNT, "the clock turns back once a loop"
+
+
+def test_nothing_is_published_before_a_subscriber_is_there(
+    bag: Path, context: Context, play: Callable[..., Player]
+) -> None:
+    player = play(bag, "--wait-for-subscribers", 1, "--topics", "/number")
+    time.sleep(3.0)
+    late = Listener(context)
+    late.subscribe("/number", UInt64)
+    late.spin_until(player.ended)
+    late.node.destroy_node()
+    assert late.numbers() == list(range(COUNT))
+
+
+def test_waiting_in_vain_is_an_error(bag: Path, play: Callable[..., Player]) -> None:
+    status, out, err = play(bag, "--wait-for-subscribers", 3, "--wait-timeout", 0.5).result()
+    assert (status, out) == (1, "")
+    assert err == "bag_player: after 0.5 s 0 topics have a subscriber, not 3\n"
+
+
+def test_interrupted_while_waiting_ends_well(bag: Path, listener: Listener, play: Callable[..., Player]) -> None:
+    player = play(bag, "--wait-for-subscribers", 3, "--wait-timeout", 600)
+    listener.spin_until(lambda: listener.node.count_publishers("/number") > 0)
+    player.process.send_signal(signal.SIGTERM)
+    assert player.result()[0] == 0
+
+
+def test_ros_arguments_remap_topics(bag: Path, listener: Listener, play: Callable[..., Player]) -> None:
+    listener.subscribe("/other", UInt64)
+    arguments = ("--topics", "/number", "--wait-for-subscribers", 1, "--rate", 4)
+    environment_arguments = ("--ros-args", "-r", "/number:=/other", "--")
+    player = play(bag, *arguments, *environment_arguments)
+    listener.spin_until(player.ended)
+    assert player.result()[0] == 0
+    assert [message.data for message in listener.got["/other"]] == list(range(COUNT))
+    assert listener.numbers() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{tmp}/none"], "cannot read {tmp}/none: "),
+        (["{bag}", "--rate", "0"], "rate is 0.0, expected a finite positive one"),
+        (["{bag}", "--start-offset", "-1"], "start offset is -1.0, expected a finite >= 0 one"),
+        (["{bag}", "--start-offset", "100"], "start offset is 100 s, but {bag} lasts 1.180 s"),
+        (["{bag}", "--topics", "/nothing"], "{bag} has no topic /nothing"),
+        (["{bag}", "--topics", "/thing"], "{bag} holds nothing that can be played: "),
+        (["{tmp}/cut.mcap"], "cannot read {tmp}/cut.mcap: "),
+    ],
+)
+def test_errors_are_one_line(
+    tmp_path: Path,
+    bag: Path,
+    domain_id: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain_id))
+    (tmp_path / "cut.mcap").write_bytes((bag / "bag.mcap").read_bytes()[:1000])
+    assert main([argument.format(tmp=tmp_path, bag=bag) for argument in arguments]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"bag_player: {message.format(tmp=tmp_path, bag=bag)}")
+    assert err.count("\n") == 1
+
+
+def connection(msgcount: int, *profiles: Qos) -> Connection:
+    with_profiles = type("Ext", (), {"offered_qos_profiles": list(profiles)})()
+    return Connection(1, "/topic", "std_msgs/msg/String", None, "", msgcount, with_profiles, None)  # type: ignore
+
+
+def test_qos_is_reliable_and_latched_as_recorded() -> None:
+    volatile = topic_qos([connection(500, qos(QosDurability.VOLATILE, QosReliability.BEST_EFFORT, depth=5))])
+    assert volatile.reliability == ReliabilityPolicy.RELIABLE
+    assert volatile.durability == DurabilityPolicy.VOLATILE
+    assert volatile.depth == 10
+    assert topic_qos([connection(500, qos(QosDurability.VOLATILE, depth=100))]).depth == 100
+    latched = topic_qos([connection(2, qos(QosDurability.TRANSIENT_LOCAL, depth=1)), connection(30)])
+    assert latched.durability == DurabilityPolicy.TRANSIENT_LOCAL
+    assert latched.depth == 32, "one publisher stands for all that latched a message"
+    assert topic_qos([connection(0)]).depth == 10, "a bag without recorded profiles"
+
+
+def test_message_classes_are_found_by_their_ros_names() -> None:
+    assert find_message_class("std_msgs/msg/String") is String
+    with pytest.raises(ImportError):
+        find_message_class("nowhere_msgs/msg/Thing")
+    with pytest.raises(AttributeError):
+        find_message_class("std_msgs/msg/Nothing")
+
+
+def test_options_are_those_of_the_command_line() -> None:
+    arguments = ["bag", "-r", "2", "-l", "--start-offset", "1.5", "--clock", "--topics", "/a", "/b", "--no-progress"]
+    expected = PlayOptions(Path("bag"), 2.0, True, 1.5, 40.0, ("/a", "/b"), False, 3, 30.0, 1.0)
+    assert parse_options([*arguments, "--wait-for-subscribers", "3"]) == expected
+    assert parse_options(["bag"]) == PlayOptions(Path("bag"))
+    for bad in ({"rate": float("nan")}, {"rate": float("inf")}, {"clock_hz": -1.0}, {"grace_s": -1.0}):
+        with pytest.raises(PlayError):
+            PlayOptions(Path("bag"), **bad)

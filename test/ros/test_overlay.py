@@ -1,0 +1,210 @@
+"""overlay: boxes are drawn where they project to, in their class colour, and nothing is drawn out of view."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tggbc_ros.core.config import CLASS_NAMES
+from tggbc_ros.core.geometry import rigid
+from tggbc_ros.core.types import Boxes3D, CameraFrame, Rig
+from tggbc_ros.data.sample_folder import read_sample_folder
+from tggbc_ros.ros.overlay import (
+    DARK,
+    MOSAIC,
+    WHITE,
+    birds_eye,
+    draw_cameras,
+    draw_detections,
+    draw_ground_truth,
+    load_palette,
+    mosaic,
+    overview,
+)
+
+PALETTE = load_palette(CLASS_NAMES)
+CAR = PALETTE.colors[0]
+INTRINSICS = np.array([[500.0, 0.0, 400.0], [0.0, 500.0, 225.0], [0.0, 0.0, 1.0]])
+LIDAR2FRONT = rigid([[1, 0, 0], [0, 0, -1], [0, 1, 0]], (0.0, 0.0, 0.0))
+LIDAR2BACK = rigid([[-1, 0, 0], [0, 0, -1], [0, -1, 0]], (0.0, 0.0, 0.0))
+
+
+def box(x: float, y: float, yaw: float = 0.0, velocity: tuple[float, float] = (0.0, 0.0), label: int = 0) -> Boxes3D:
+    """A cube of 2 m in the lidar frame."""
+    return Boxes3D(
+        center=np.array([[x, y, 0.0]]),
+        size=np.full((1, 3), 2.0),
+        yaw=np.array([yaw]),
+        velocity=np.array([velocity]),
+        score=np.array([0.5]),
+        label=np.array([label]),
+        query=np.array([0]),
+    )
+
+
+def blank() -> np.ndarray:
+    return np.zeros((450, 800, 3), np.uint8)
+
+
+def pixels_of(image: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
+    """(x, y) of every pixel of about that colour: lines are drawn with soft edges."""
+    rows, columns = np.nonzero((np.abs(image.astype(int) - color) < 60).all(axis=-1))
+    return np.stack([columns, rows], axis=-1)
+
+
+def shows(image: np.ndarray, u: float, v: float, color: tuple[int, int, int]) -> bool:
+    """Whether that colour is at the pixel or beside it."""
+    u, v = round(u), round(v)
+    return len(pixels_of(image[v - 1 : v + 2, u - 1 : u + 2], color)) > 0
+
+
+def test_edges_lie_where_the_corners_project_to() -> None:
+    image = blank()
+    draw_detections(image, box(0.0, 11.0), INTRINSICS, LIDAR2FRONT, PALETTE)
+    drawn = pixels_of(image[176:], CAR)
+    near, far = 500.0 / 10.0, 500.0 / 12.0
+    assert drawn[:, 0].min() == pytest.approx(400 - near, abs=2)
+    assert drawn[:, 0].max() == pytest.approx(400 + near, abs=2)
+    assert drawn[:, 1].max() + 176 == pytest.approx(225 + near, abs=2)
+    for u, v in ((400 - near, 225), (400 + near, 225), (400 - far, 225), (400, 225 + near), (400, 225 + far)):
+        assert shows(image, u, v, CAR)
+    assert tuple(image[215, 390]) == (0, 0, 0), "faces stay empty"
+
+
+def test_heading_mark_points_to_the_front() -> None:
+    right, left = blank(), blank()
+    draw_detections(right, box(0.0, 11.0, yaw=0.0), INTRINSICS, LIDAR2FRONT, PALETTE)
+    draw_detections(left, box(0.0, 11.0, yaw=np.pi), INTRINSICS, LIDAR2FRONT, PALETTE)
+    v, offset = 225 + 500 / 11, 500 / 11 / 2
+    assert [shows(right, 400 + side * offset, v, CAR) for side in (1, -1)] == [True, False]
+    assert [shows(left, 400 + side * offset, v, CAR) for side in (1, -1)] == [False, True]
+
+
+def test_nothing_is_drawn_behind_the_camera_or_beside_the_image() -> None:
+    for unseen in (box(0.0, -11.0), box(50.0, 11.0), box(0.0, -0.8)):
+        image = blank()
+        draw_detections(image, unseen, INTRINSICS, LIDAR2FRONT, PALETTE)
+        draw_ground_truth(image, unseen, INTRINSICS, LIDAR2FRONT)
+        assert not image.any()
+
+
+def test_a_box_through_the_camera_plane_is_clipped_not_mirrored() -> None:
+    image = blank()
+    long = replace(box(3.0, 4.0), size=np.array([[1.0, 20.0, 1.0]]))
+    draw_ground_truth(image, long, INTRINSICS, LIDAR2FRONT)
+    drawn = pixels_of(image, WHITE)
+    assert len(drawn) > 50
+    assert drawn[:, 0].min() > 400, "it stands to the right, so nothing of it shows on the left"
+
+
+def test_label_says_class_and_score_on_a_plate_in_the_class_color() -> None:
+    image, other = blank(), blank()
+    draw_detections(image, box(0.0, 11.0), INTRINSICS, LIDAR2FRONT, PALETTE)
+    draw_detections(other, replace(box(0.0, 11.0), score=np.array([0.77])), INTRINSICS, LIDAR2FRONT, PALETTE)
+    plate = np.s_[165:174, 351:380]
+    assert len(pixels_of(image[plate], CAR)) > 0.4 * 9 * 29
+    assert (image != other).any(axis=-1)[plate].any()
+    np.testing.assert_array_equal(image[176:], other[176:])
+
+
+def test_ground_truth_is_dashed_white() -> None:
+    image = blank()
+    draw_ground_truth(image, box(0.0, 11.0), INTRINSICS, LIDAR2FRONT)
+    edge = [shows(image, 350, v, WHITE) for v in range(180, 270)]
+    assert 0.4 < np.mean(edge) < 0.9
+
+
+def test_near_boxes_cover_far_ones() -> None:
+    both = Boxes3D(
+        **{
+            k: np.concatenate([getattr(box(0.0, 11.0, label=0), k), getattr(box(1.2, 16.0, label=1), k)])
+            for k in ("center", "size", "yaw", "velocity", "score", "label", "query")
+        }
+    )
+    swapped = both[np.array([1, 0])]
+    first, second = blank(), blank()
+    draw_detections(first, both, INTRINSICS, LIDAR2FRONT, PALETTE)
+    draw_detections(second, swapped, INTRINSICS, LIDAR2FRONT, PALETTE)
+    np.testing.assert_array_equal(first, second)
+
+
+def frame() -> CameraFrame:
+    rig = Rig(("CAM_FRONT", "CAM_BACK"), np.stack([INTRINSICS] * 2), np.stack([LIDAR2FRONT, LIDAR2BACK]))
+    return CameraFrame((blank(), blank()), rig, 0, np.eye(4))
+
+
+def test_each_camera_gets_its_own_boxes_and_the_frame_stays_clean() -> None:
+    given = frame()
+    drawn = draw_cameras(given, box(0.0, -11.0), PALETTE, truth=box(0.0, 11.0))
+    assert len(pixels_of(drawn["CAM_BACK"], CAR)) > 0
+    assert len(pixels_of(drawn["CAM_FRONT"], CAR)) == 0
+    assert len(pixels_of(drawn["CAM_FRONT"], WHITE)) > 0
+    assert not given.images[0].any()
+
+
+def test_mosaic_places_cameras_as_seen_from_the_vehicle() -> None:
+    assert MOSAIC == (
+        ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT"),
+        ("CAM_BACK_LEFT", "CAM_BACK", "CAM_BACK_RIGHT"),
+    )
+    shades = {name: 20 + 30 * i for i, name in enumerate(name for row in MOSAIC for name in row)}
+    images = {name: np.full((90, 160, 3), shade, np.uint8) for name, shade in shades.items()}
+    images["CAM_FRONT"][:, :80] = 255
+    canvas = mosaic(images, cell_width=320)
+    assert canvas.shape == (360, 960, 3)
+    for row, names in enumerate(MOSAIC):
+        for column, name in enumerate(names):
+            assert canvas[row * 180 + 170, column * 320 + 310].tolist() == [shades[name]] * 3
+    assert canvas[170, 330].tolist() == [255] * 3, "not mirrored"
+
+
+def test_mosaic_of_five_cameras_leaves_a_dark_cell_and_refuses_strangers() -> None:
+    images = {name: np.full((90, 160, 3), 200, np.uint8) for row in MOSAIC for name in row if name != "CAM_BACK"}
+    canvas = mosaic(images, cell_width=160)
+    assert tuple(canvas[170, 240]) == DARK
+    with pytest.raises(ValueError, match=r"cameras \['CAM_TOP'\] have no place"):
+        mosaic({"CAM_TOP": images["CAM_FRONT"]})
+
+
+def test_birds_eye_has_forward_up_right_right_and_arrows_along_the_velocity() -> None:
+    pixel_m = 900 / 110
+    still, moving = birds_eye(box(20.0, 10.0), PALETTE), birds_eye(box(20.0, 10.0, velocity=(0.0, 15.0)), PALETTE)
+    drawn = pixels_of(still[60:], CAR) + (0, 60)
+    np.testing.assert_allclose(drawn.min(axis=0), (450 + 19 * pixel_m, 450 - 11 * pixel_m), atol=3)
+    np.testing.assert_allclose(drawn.max(axis=0), (450 + 21 * pixel_m, 450 - 9 * pixel_m), atol=3)
+    rows, columns = np.nonzero((still != moving).any(axis=-1))
+    assert rows.min() == pytest.approx(450 - 25 * pixel_m, abs=3), "the arrow ends where the car is in a second"
+    assert columns[rows.argmin()] == pytest.approx(450 + 20 * pixel_m, abs=3)
+
+
+def test_birds_eye_draws_no_arrow_for_unknown_velocity() -> None:
+    unknown = birds_eye(box(20.0, 10.0, velocity=(np.nan, np.nan)), PALETTE)
+    np.testing.assert_array_equal(unknown, birds_eye(box(20.0, 10.0), PALETTE))
+
+
+def test_palette_colors_are_distinct_and_a_bad_file_is_named(tmp_path: Path) -> None:
+    assert PALETTE.names == CLASS_NAMES
+    assert len(set(PALETTE.colors)) == len(CLASS_NAMES)
+    assert PALETTE.colors[CLASS_NAMES.index("pedestrian")] == (0, 94, 213), "BGR of a red-orange"
+    bad = tmp_path / "classes.yaml"
+    bad.write_text("car: [1, 2]\n")
+    with pytest.raises(ValueError, match=r"classes.yaml: colour of car is \[1, 2\]"):
+        load_palette(("car",), bad)
+    with pytest.raises(ValueError, match="colour of truck is None"):
+        load_palette(("truck",), bad)
+
+
+def test_annotations_of_the_real_sample_project_into_the_images(sample_dir: Path) -> None:
+    sample = read_sample_folder(sample_dir)
+    real = sample.camera_frame()
+    assert sample.annotations is not None
+    drawn = draw_cameras(real, sample.annotations.boxes, PALETTE)
+    touched = {
+        name: (drawn[name] != image).any(axis=-1).mean()
+        for name, image in zip(real.rig.names, real.images, strict=True)
+    }
+    assert all(0.001 < share < 0.2 for share in touched.values()), touched
+    assert overview(real, sample.annotations.boxes, PALETTE, sample.annotations.boxes).shape == (900, 3300, 3)

@@ -1,0 +1,136 @@
+"""tools.bag: the command line makes bags of a sample folder and of a scene, describes them, and fails in one line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tggbc_ros.data.bag_reader import read_samples
+from tggbc_ros.data.sample_folder import moved, read_sample_folder
+from tggbc_ros.tools.bag import main
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
+
+from tiny_nuscenes import edit_table, write_tiny_nuscenes  # noqa: E402
+
+
+@pytest.fixture
+def tiny_root(tmp_path: Path) -> Path:
+    return write_tiny_nuscenes(tmp_path / "tiny")
+
+
+def make(*arguments: object) -> int:
+    return main(["make", *map(str, arguments)])
+
+
+def test_scene_at_keyframes_and_at_sweeps(tmp_path: Path, tiny_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = ("--data", tiny_root, "--scene", "scene-0001")
+    assert make(*source, "--out", tmp_path / "keyframes", "--storage", "sqlite3") == 0
+    assert make(*source, "--sweeps", "--out", tmp_path / "sweeps", "--images", "raw") == 0
+    assert [len(list(read_samples(tmp_path / name))) for name in ("keyframes", "sweeps")] == [3, 13]
+    assert (tmp_path / "keyframes" / "keyframes.db3").is_file()
+    assert (tmp_path / "sweeps" / "sweeps.mcap").is_file()
+    first, second = capsys.readouterr().out.splitlines()
+    dogs = "2 annotations left out, because they are of no detection class"
+    assert first == f"wrote {tmp_path / 'keyframes'}: 3 sets of 6 images; {dogs}"
+    assert second == f"wrote {tmp_path / 'sweeps'}: 13 sets of 6 images; {dogs}"
+
+
+def test_images_left_out_are_reported(tmp_path: Path, tiny_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows, write = edit_table(tiny_root, "sample_data")
+    lost = next(row for row in rows if row["calibrated_sensor_token"] == "c-CAM_BACK" and not row["is_key_frame"])
+    rows.remove(lost)
+    write()
+    assert make("--data", tiny_root, "--scene", "scene-0001", "--sweeps", "--out", tmp_path / "bag") == 0
+    assert "12 sets of 6 images; 5 images left out, because no complete set" in capsys.readouterr().out
+
+
+def test_sample_folder_with_motions(tmp_path: Path, sample_dir: Path) -> None:
+    motions = ("--motion", 2.0, 0.02, 0.5, "--motion", 2.1, 0.03, 0.500012)
+    assert make("--sample", sample_dir, "--frames", 4, *motions, "--out", tmp_path / "bag") == 0
+    expected = [read_sample_folder(sample_dir)]
+    for motion in ((2.0, 0.02, 0.5), (2.1, 0.03, 0.500012), (2.1, 0.03, 0.500012)):
+        expected.append(moved(expected[-1], *motion))
+    for written, read in zip(expected, read_samples(tmp_path / "bag"), strict=True):
+        assert read.timestamp_ns == written.timestamp_ns
+        np.testing.assert_allclose(read.ego2global, written.ego2global, atol=1e-9)
+
+
+def test_info(tmp_path: Path, tiny_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make("--data", tiny_root, "--scene", "scene-0001", "--out", tmp_path / "bag")
+    capsys.readouterr()
+    assert main(["info", str(tmp_path / "bag")]) == 0
+    folder = capsys.readouterr().out.splitlines()
+    assert main(["info", str(tmp_path / "bag" / "bag.mcap")]) == 0
+    file = capsys.readouterr().out.splitlines()
+    assert "duration  1.043 s" in folder
+    assert "messages  82" in folder
+    assert "start     2020-09-13T12:26:39.957000+00:00" in folder
+    image = "/camera/CAM_BACK/image/compressed 3 sensor_msgs/msg/CompressedImage reliable, volatile, depth 10"
+    latched = "/tf_static 1 tf2_msgs/msg/TFMessage reliable, transient_local, depth 1"
+    assert {image, latched} <= {" ".join(line.split()) for line in folder}
+    assert folder[6:] == file[6:], "topics do not depend on metadata.yaml"
+
+
+def test_program_ends_with_one_line_and_status_one(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tggbc_ros.tools.bag", "info", str(tmp_path / "none")]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 1
+    assert run.stdout == ""
+    assert run.stderr.startswith(f"bag info {tmp_path / 'none'}: ")
+    assert run.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--sample", "{tmp}/none"), "no sample folder: "),
+        (("--sample", "{tmp}/tiny", "--frames", "0"), "frames is 0, expected at least 1"),
+        (("--data", "{tmp}/none", "--scene", "s"), "holds these versions: none"),
+        (("--data", "{tmp}/tiny", "--scene", "s"), "scene is 's'"),
+        (("--data", "{tmp}/tiny", "--scene", "scene-0001", "--version", "v2"), "v2 is not a folder"),
+    ],
+)
+def test_errors_are_one_line(
+    tmp_path: Path, tiny_root: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
+    filled = [argument.format(tmp=tmp_path) for argument in arguments]
+    assert make(*filled, "--out", tmp_path / "bag") == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "bag").exists()
+
+
+def test_an_existing_bag_is_kept(tmp_path: Path, tiny_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = ("--data", tiny_root, "--scene", "scene-0002", "--out", tmp_path / "bag")
+    assert make(*source) == 0
+    before = (tmp_path / "bag" / "bag.mcap").read_bytes()
+    assert make(*source) == 1
+    assert "exists already" in capsys.readouterr().err
+    assert (tmp_path / "bag" / "bag.mcap").read_bytes() == before
+
+
+def test_damaged_bags_are_named(tmp_path: Path, tiny_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make("--data", tiny_root, "--scene", "scene-0002", "--out", tmp_path / "bag")
+    whole = (tmp_path / "bag" / "bag.mcap").read_bytes()
+    (tmp_path / "cut.mcap").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.db3").write_text("no database")
+    (tmp_path / "bag" / "metadata.yaml").write_text("x: [\n")
+    for name in ("cut.mcap", "text.db3", "bag"):
+        capsys.readouterr()
+        assert main(["info", str(tmp_path / name)]) == 1
+        error = capsys.readouterr().err
+        assert str(tmp_path / name) in error
+        assert error.count("\n") == 1
+
+
+def test_a_scene_must_be_named(tiny_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        make("--data", tiny_root, "--out", tmp_path / "bag")
+    assert stopped.value.code == 2
+    assert "--data needs --scene NAME" in capsys.readouterr().err

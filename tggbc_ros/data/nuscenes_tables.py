@@ -1,0 +1,149 @@
+"""The JSON tables of the nuScenes v1.0 schema as typed rows; only the tables and fields that this project reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+Vector = tuple[float, ...]
+
+
+class SceneRow(NamedTuple):
+    """scene.json."""
+
+    token: str
+    name: str
+
+
+class SampleRow(NamedTuple):
+    """sample.json: a keyframe; timestamp in microseconds."""
+
+    token: str
+    timestamp: int
+    scene_token: str
+
+
+class SampleDataRow(NamedTuple):
+    """sample_data.json: one image or sweep of one sensor; timestamp in microseconds."""
+
+    token: str
+    sample_token: str
+    ego_pose_token: str
+    calibrated_sensor_token: str
+    timestamp: int
+    is_key_frame: bool
+    filename: str
+    width: int
+    height: int
+
+
+class PoseRow(NamedTuple):
+    """ego_pose.json: translation x, y, z in metres; rotation a quaternion w, x, y, z."""
+
+    token: str
+    translation: Vector
+    rotation: Vector
+
+
+class CalibrationRow(NamedTuple):
+    """calibrated_sensor.json: sensor to ego frame, as in ego_pose.json; camera_intrinsic is empty but for cameras."""
+
+    token: str
+    sensor_token: str
+    translation: Vector
+    rotation: Vector
+    camera_intrinsic: tuple[Vector, ...]
+
+
+class SensorRow(NamedTuple):
+    """sensor.json."""
+
+    token: str
+    channel: str
+
+
+class AnnotationRow(NamedTuple):
+    """sample_annotation.json: a box in the global frame; size is width, length, height in metres."""
+
+    token: str
+    sample_token: str
+    instance_token: str
+    translation: Vector
+    size: Vector
+    rotation: Vector
+    prev: str
+    next: str
+    num_lidar_pts: int
+    num_radar_pts: int
+
+
+class InstanceRow(NamedTuple):
+    """instance.json."""
+
+    token: str
+    category_token: str
+
+
+class CategoryRow(NamedTuple):
+    """category.json."""
+
+    token: str
+    name: str
+
+
+Row = TypeVar(
+    "Row",
+    SceneRow,
+    SampleRow,
+    SampleDataRow,
+    PoseRow,
+    CalibrationRow,
+    SensorRow,
+    AnnotationRow,
+    InstanceRow,
+    CategoryRow,
+)
+
+
+def read_table(path: Path, row_type: type[Row], keep: Callable[[Row], bool] | None = None) -> dict[str, Row]:
+    """Rows by token, in the file's order, those that ``keep`` accepts.
+
+    Raises FileNotFoundError naming the file; ValueError naming file and record if it is not JSON, not a
+    list of records, lacks a field or holds a token twice. Rows are made while parsing, so a table of
+    millions of records never lies in memory as dictionaries.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"table {path} does not exist")
+    rows: dict[str, Row] = {}
+
+    def take(record: dict[str, Any]) -> bool:
+        row = _row(path, row_type, record)
+        if row.token in rows:
+            raise ValueError(f"{path}: token {row.token} is there twice")
+        if keep is None or keep(row):
+            rows[row.token] = row
+        return True
+
+    try:
+        parsed = json.loads(path.read_text(encoding="utf-8"), object_hook=take)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"table {path} is not JSON: {error}") from error
+    if not isinstance(parsed, list) or not all(entry is True for entry in parsed):
+        raise ValueError(f"table {path} is not a list of records")
+    return rows
+
+
+def find_row(table: Mapping[str, Row], name: str, token: str, asked_by: str) -> Row:
+    """The row with that token; raises ValueError naming who refers to it."""
+    if token not in table:
+        raise ValueError(f"{asked_by} refers to {name} {token!r}, which {name}.json does not hold")
+    return table[token]
+
+
+def _row(path: Path, row_type: type[Row], record: dict[str, Any]) -> Row:
+    try:
+        return row_type(*[record[field] for field in row_type._fields])
+    except KeyError as error:
+        raise ValueError(f"{path}: record {record.get('token', record)} has no field {error}") from error

@@ -1,0 +1,1 @@
+"""The ROS 2 side: thin, everything that thinks is in ``core``."""

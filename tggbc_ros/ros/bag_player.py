@@ -1,0 +1,320 @@
+"""Plays any rosbag2 (mcap, sqlite3) over rclpy, so that replay works without ``ros2 bag``.
+
+Messages go out as the bytes they were stored as. Durability comes from the bag, so that latched topics such as
+/tf_static reach latecomers; reliability does not: every publisher is reliable, which serves best-effort
+subscribers too and loses no image of a burst.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import rclpy
+from rclpy.duration import Duration
+from rclpy.exceptions import NoTypeSupportImportedException
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
+from rosbags.interfaces import Connection, QosDurability
+from rosbags.rosbag2 import Reader, ReaderError
+from tqdm import tqdm
+
+from tggbc_ros.ros.sim_clock import CLOCK_TOPIC, Pace, SimClock
+
+DEFAULT_CLOCK_HZ = 40.0
+MIN_DEPTH = 10
+POLL_S = 0.02
+ACKNOWLEDGE_S = 5.0
+INTERRUPTED_S = 1.0
+
+
+class PlayError(Exception):
+    """Why a bag cannot be played, in one line for the user."""
+
+
+@dataclass(frozen=True)
+class PlayOptions:
+    """What to play and how; times in seconds, rate 1.0 is real time, clock_hz 0 means no /clock."""
+
+    bag: Path
+    rate: float = 1.0
+    loop: bool = False
+    start_offset_s: float = 0.0
+    clock_hz: float = 0.0
+    topics: tuple[str, ...] = ()
+    progress: bool = True
+    wait_for_subscribers: int = 0
+    wait_timeout_s: float = 30.0
+    grace_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, value, holds in (
+            ("rate", self.rate, self.rate > 0),
+            ("start offset", self.start_offset_s, self.start_offset_s >= 0),
+            ("clock", self.clock_hz, self.clock_hz >= 0),
+            ("wait timeout", self.wait_timeout_s, self.wait_timeout_s >= 0),
+            ("grace", self.grace_s, self.grace_s >= 0),
+        ):
+            if not holds or value == float("inf"):
+                raise PlayError(f"{name} is {value}, expected a finite {'positive' if name == 'rate' else '>= 0'} one")
+
+
+@dataclass
+class PlayCount:
+    """What became of the bag's messages, by topic; lateness is the worst of any message, in seconds."""
+
+    published: Counter[str] = field(default_factory=Counter)
+    skipped: dict[str, str] = field(default_factory=dict)
+    lateness_s: float = 0.0
+
+
+class BagPlayer:
+    """Plays one bag with a node's publishers; ``stop`` may be called from a signal handler."""
+
+    def __init__(self, node: Node, options: PlayOptions) -> None:
+        self.options = options
+        self.count = PlayCount()
+        self._node = node
+        self._stopped = False
+        self._clock = SimClock(node, options.clock_hz) if options.clock_hz else None
+        with open_bag(options.bag) as reader:
+            self._start_ns, self._end_ns = reader.start_time, reader.end_time
+            self._publishers = self._create_publishers(reader.connections)
+        if options.start_offset_s * 1e9 > self._end_ns - self._start_ns:
+            length_s = (self._end_ns - self._start_ns) / 1e9
+            raise PlayError(f"start offset is {options.start_offset_s:g} s, but {options.bag} lasts {length_s:.3f} s")
+
+    def stop(self) -> None:
+        """End playing before the next message."""
+        self._stopped = True
+
+    def play(self) -> PlayCount:
+        """Wait for subscribers, play, wait for acknowledgement; returns what was published."""
+        self._wait_for_subscribers()
+        while not self._stopped:
+            self._play_once()
+            if not self.options.loop:
+                break
+        self._wait_until_acknowledged()
+        return self.count
+
+    def _create_publishers(self, connections: Sequence[Connection]) -> dict[str, Publisher]:
+        """One publisher per topic to be played; the others are noted with the reason."""
+        wanted = set(self.options.topics)
+        unknown = wanted - {connection.topic for connection in connections}
+        if unknown:
+            raise PlayError(f"{self.options.bag} has no topic {', '.join(sorted(unknown))}")
+        by_topic: dict[str, list[Connection]] = {}
+        for connection in connections:
+            if not wanted or connection.topic in wanted:
+                by_topic.setdefault(connection.topic, []).append(connection)
+        publishers = {}
+        for topic, group in by_topic.items():
+            if topic == CLOCK_TOPIC and self._clock:
+                self.count.skipped[topic] = "replaced by this player's own"
+                continue
+            try:
+                message_class = find_message_class(group[0].msgtype)
+                publishers[topic] = self._node.create_publisher(message_class, topic, topic_qos(group))
+            except (ImportError, AttributeError, NoTypeSupportImportedException):
+                self.count.skipped[topic] = f"type {group[0].msgtype} is not installed here"
+        if not publishers:
+            raise PlayError(f"{self.options.bag} holds nothing that can be played: {self.count.skipped or 'no topic'}")
+        return publishers
+
+    def _wait_for_subscribers(self) -> None:
+        """Until enough topics have a subscriber and their number has not changed for the grace time."""
+        deadline_s = time.monotonic() + self.options.wait_timeout_s
+        seen, changed_s = -1, time.monotonic()
+        while not self._stopped:
+            counts = [publisher.get_subscription_count() for publisher in self._publishers.values()]
+            now_s = time.monotonic()
+            if sum(counts) != seen:
+                seen, changed_s = sum(counts), now_s
+            ready = sum(count > 0 for count in counts)
+            enough = ready >= self.options.wait_for_subscribers
+            if enough and now_s - changed_s >= self.options.grace_s:
+                return
+            if not enough and now_s > deadline_s:
+                waited = f"after {self.options.wait_timeout_s:g} s"
+                raise PlayError(f"{waited} {ready} topics have a subscriber, not {self.options.wait_for_subscribers}")
+            time.sleep(POLL_S)
+
+    def _play_once(self) -> None:
+        start_ns = self._start_ns + round(self.options.start_offset_s * 1e9)
+        if self._clock:
+            self._clock.restart()
+        with open_bag(self.options.bag) as reader, self._progress_bar(start_ns) as bar:
+            connections = [entry for entry in reader.connections if entry.topic in self._publishers]
+            self._publish_latched(reader, connections, start_ns)
+            pace = Pace(start_ns, self.options.rate)
+            for connection, timestamp_ns, data in reader.messages(connections, start=start_ns):
+                self._sleep_until(pace, timestamp_ns)
+                if self._stopped:
+                    return
+                self._publish(connection.topic, data, timestamp_ns)
+                self.count.lateness_s = max(self.count.lateness_s, -pace.remaining_s(timestamp_ns))
+                bar.update((timestamp_ns - start_ns) / 1e9 - bar.n)
+
+    def _publish_latched(self, reader: Reader, connections: Sequence[Connection], until_ns: int) -> None:
+        """What a late joiner would find at the start offset: the latched messages from before it."""
+        latched = [entry for entry in connections if is_latched([entry])]
+        if latched and until_ns > self._start_ns:
+            for connection, _, data in reader.messages(latched, stop=until_ns):
+                self._publish(connection.topic, data, None)
+
+    def _publish(self, topic: str, data: bytes, timestamp_ns: int | None) -> None:
+        if self._clock and timestamp_ns is not None:
+            self._clock.publish(timestamp_ns)
+        self._publishers[topic].publish(data)
+        self.count.published[topic] += 1
+
+    def _sleep_until(self, pace: Pace, timestamp_ns: int) -> None:
+        """Sleep in slices, so that a signal ends it and the clock ticks."""
+        slice_s = min(POLL_S, self._clock.period_s) if self._clock else POLL_S
+        while not self._stopped and (remaining_s := pace.remaining_s(timestamp_ns)) > 0:
+            time.sleep(min(remaining_s, slice_s))
+            if self._clock:
+                self._clock.tick(min(pace.now_ns(), timestamp_ns))
+
+    def _wait_until_acknowledged(self) -> None:
+        """Give reliable subscribers time for the last messages, which would vanish with the publishers."""
+        patience_s = INTERRUPTED_S if self._stopped else ACKNOWLEDGE_S
+        deadline_s = time.monotonic() + patience_s
+        waiting = dict(self._publishers)
+        while waiting and time.monotonic() < deadline_s:
+            waiting = {
+                topic: publisher
+                for topic, publisher in waiting.items()
+                if not publisher.wait_for_all_acked(Duration(seconds=POLL_S))
+            }
+        if waiting and not self._stopped:
+            print(f"bag_player: not acknowledged in {patience_s:g} s: {', '.join(waiting)}", file=sys.stderr)
+
+    def _progress_bar(self, start_ns: int) -> tqdm[Any]:
+        return tqdm(
+            total=(self._end_ns - 1 - start_ns) / 1e9,
+            disable=None if self.options.progress else True,
+            desc=self.options.bag.name,
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} s",
+        )
+
+
+@contextmanager
+def open_bag(path: Path) -> Iterator[Reader]:
+    """A reader of the bag; what is wrong with the bag is raised as PlayError naming it."""
+    try:
+        with Reader(path) as reader:
+            yield reader
+    except (ReaderError, OSError) as error:
+        raise PlayError(f"cannot read {path}: {error}") from error
+
+
+def find_message_class(msgtype: str) -> type:
+    """The Python class of ``package/msg/Name``; raises ImportError or AttributeError if it is not installed."""
+    package, _, name = msgtype.replace("/msg/", "/").partition("/")
+    found: type = getattr(importlib.import_module(f"{package}.msg"), name)
+    return found
+
+
+def is_latched(connections: Sequence[Connection]) -> bool:
+    """Whether any publisher of the topic offered transient-local durability when the bag was recorded."""
+    profiles = [profile for entry in connections for profile in getattr(entry.ext, "offered_qos_profiles", ())]
+    return any(profile.durability is QosDurability.TRANSIENT_LOCAL for profile in profiles)
+
+
+def topic_qos(connections: Sequence[Connection]) -> QoSProfile:
+    """Reliable; depth as recorded, at least 10; latched if recorded so, then deep enough for every message.
+
+    Several nodes may each have latched one message on the topic (/tf_static): one publisher must hold all.
+    """
+    profiles = [profile for entry in connections for profile in getattr(entry.ext, "offered_qos_profiles", ())]
+    depth = max([MIN_DEPTH, *(profile.depth for profile in profiles)])
+    if not is_latched(connections):
+        return QoSProfile(depth=depth)
+    messages = sum(entry.msgcount for entry in connections)
+    return QoSProfile(depth=max(depth, min(messages, 1000)), durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def parse_options(arguments: Sequence[str]) -> PlayOptions:
+    """Command line -> options."""
+    parser = argparse.ArgumentParser("bag_player", description="Play a rosbag2 over ROS 2.")
+    add = parser.add_argument
+    add("bag", type=Path, help="bag folder, or one .mcap or .db3 file")
+    add("-r", "--rate", type=float, default=1.0, help="speed, 1.0 is real time")
+    add("-l", "--loop", action="store_true", help="start over at the end, until interrupted")
+    add("--start-offset", type=float, default=0.0, metavar="S", help="begin this many seconds into the bag")
+    clock_help = f"publish /clock at this frequency, {DEFAULT_CLOCK_HZ:g} if none is given, and at every message's time"
+    add("--clock", type=float, nargs="?", const=DEFAULT_CLOCK_HZ, default=0.0, metavar="HZ", help=clock_help)
+    add("--topics", nargs="+", default=[], metavar="TOPIC", help="play only these")
+    add("--no-progress", action="store_true", help="no progress bar; there is none without a terminal either")
+    add("--wait-for-subscribers", type=int, default=0, metavar="N", help="start when N topics have a subscriber")
+    add("--wait-timeout", type=float, default=30.0, metavar="S", help="give up waiting for them after this time")
+    add("--grace", type=float, default=1.0, metavar="S", help="start when no subscriber has come for this long")
+    given = parser.parse_args(arguments)
+    return PlayOptions(
+        bag=given.bag,
+        rate=given.rate,
+        loop=given.loop,
+        start_offset_s=given.start_offset,
+        clock_hz=given.clock,
+        topics=tuple(given.topics),
+        progress=not given.no_progress,
+        wait_for_subscribers=given.wait_for_subscribers,
+        wait_timeout_s=given.wait_timeout,
+        grace_s=given.grace,
+    )
+
+
+def summary(count: PlayCount) -> str:
+    """How many messages went out on each topic, and what was skipped."""
+    lines = [f"published {number:6d} on {topic}" for topic, number in sorted(count.published.items())]
+    lines += [f"skipped {topic}: {reason}" for topic, reason in sorted(count.skipped.items())]
+    total = f"published {count.published.total()} messages, the latest {count.lateness_s * 1e3:.0f} ms after its time"
+    return "\n".join([*lines, total])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Play; exit status 0 at the end or when interrupted, 1 with one line for an error."""
+    argv = list(sys.argv if arguments is None else ["bag_player", *arguments])
+    try:
+        options = parse_options(remove_ros_args(argv)[1:])
+        rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
+        node = rclpy.create_node("bag_player")
+        try:
+            print(summary(_play_until_stopped(BagPlayer(node, options))), flush=True)
+        finally:
+            node.destroy_node()
+            rclpy.shutdown()
+    except PlayError as error:
+        print(f"bag_player: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _play_until_stopped(player: BagPlayer) -> PlayCount:
+    """Play to the end or to the first SIGINT or SIGTERM."""
+
+    def stop(signal_number: int, frame: FrameType | None) -> None:
+        player.stop()
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    return player.play()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
