@@ -33,7 +33,7 @@ class TorchNetwork:
         module = StreamPETR(model)
         weights = "RANDOM"
         if checkpoint is not None:
-            checkpoints.load_into(module, checkpoints.read_state_dict(checkpoint))
+            checkpoints.load_checkpoint(module, checkpoint)
             weights = f"{checkpoint.name} sha256:{checkpoints.sha256(checkpoint)[:16]}"
         return cls(module, find_device(device), weights)
 

@@ -1,0 +1,57 @@
+"""Where the tests find data that does not live in this repository, and networks with formula weights."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tggbc_ros.core.model import StreamPETR
+from tggbc_ros.data import golden_replay
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def find_folder(variable: str, default: str) -> tuple[Path | None, str]:
+    """The folder an environment variable names, else the default beside the repository; or why there is none."""
+    folder = Path(os.environ.get(variable) or REPOSITORY / default)
+    if folder.is_dir():
+        return folder, ""
+    return None, f"{folder} is not there: set {variable} to the folder"
+
+
+def _folder(variable: str, default: str) -> Path:
+    folder, reason = find_folder(variable, default)
+    if folder is None:
+        pytest.skip(reason)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden_dir() -> Path:
+    """Recorded inputs and outputs of the original network; skips where they are not at hand."""
+    return _folder("TGGBC_GOLDEN", "../shared/golden")
+
+
+@pytest.fixture(scope="session")
+def sample_dir() -> Path:
+    """One real nuScenes keyframe; skips where it is not at hand."""
+    return _folder("TGGBC_SAMPLE", "../shared/nuscenes_sample")
+
+
+@pytest.fixture(scope="session")
+def formula_network() -> Callable[[str], StreamPETR]:
+    """Name of a shipped model -> that network with the formula weights of the golden cases, built once."""
+    return lambda name: golden_replay.formula_network(name, salt="")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that asks for ``golden_file`` runs once for each ``public_*.npz``."""
+    if "golden_file" not in metafunc.fixturenames:
+        return
+    folder, reason = find_folder("TGGBC_GOLDEN", "../shared/golden")
+    files = sorted(folder.glob("public_*.npz")) if folder else []
+    missing = [pytest.param(None, marks=pytest.mark.skip(reason=reason or f"no public_*.npz in {folder}"), id="none")]
+    metafunc.parametrize("golden_file", [pytest.param(file, id=file.stem) for file in files] or missing)

@@ -1,0 +1,297 @@
+"""Weights on disk -> our network: StreamPETR's published checkpoints, and our own.
+
+A checkpoint fits as a whole or is refused: every key it has is used, or ignored by name, and no tensor
+of the network keeps its random start.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import pickle
+import re
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tggbc_ros.core.config import ModelConfig
+from tggbc_ros.core.model import StreamPETR
+from tggbc_ros.core.position import depth_bins
+
+State = Mapping[str, torch.Tensor]
+
+IGNORED_PREFIX = "img_roi_head."  # 2D boxes, an auxiliary task of training
+LISTED_KEYS = 8
+CONSTANT_TOLERANCE = 1e-4
+LOSS_WEIGHTS = ("pts_bbox_head.code_weights", "pts_bbox_head.match_costs")  # of the ten box codes, in training
+
+_BRANCH_KEY = re.compile(r"head\.(cls|reg)_branch\.(.+)")
+
+# What the unpickler was seen to raise on files cut short or with bytes changed.
+_DAMAGED = (
+    RuntimeError,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    struct.error,
+)
+
+# (our key, official key); {s}, {b}, {i} stand for a number, {rest} for the rest. The first that fits holds.
+_OFFICIAL_KEYS = (
+    ("backbone.stem.unit{i}.{rest}", "img_backbone.stem.stem_{i}/{rest}"),
+    (
+        "backbone.stage{s}.block{b}.layers.{i}.{rest}",
+        "img_backbone.stage{s}.OSA{s}_{b}.layers.{i}.OSA{s}_{b}_{i}/{rest}",
+    ),
+    (
+        "backbone.stage{s}.block{b}.concat.{rest}",
+        "img_backbone.stage{s}.OSA{s}_{b}.concat.OSA{s}_{b}_concat/{rest}",
+    ),
+    ("backbone.stage{s}.block{b}.{rest}", "img_backbone.stage{s}.OSA{s}_{b}.{rest}"),
+    ("backbone.{rest}", "img_backbone.{rest}"),
+    ("neck.lateral.{i}.{rest}", "img_neck.lateral_convs.{i}.conv.{rest}"),
+    ("neck.output.{rest}", "img_neck.fpn_convs.0.conv.{rest}"),
+    ("head.position.encoder.{rest}", "pts_bbox_head.position_encoder.{rest}"),
+    ("head.position.spatial_alignment.reduce.{rest}", "pts_bbox_head.spatial_alignment.reduce.0.{rest}"),
+    ("head.position.featurized.{rest}", "pts_bbox_head.featurized_pe.conv_{rest}"),
+    ("head.position.{rest}", "pts_bbox_head.{rest}"),
+    ("head.queries.embedding.{rest}", "pts_bbox_head.query_embedding.{rest}"),
+    ("head.queries.reference_points", "pts_bbox_head.reference_points.weight"),
+    ("head.queries.pseudo_reference_points", "pts_bbox_head.pseudo_reference_points.weight"),
+    ("head.queries.ego_pose_pe.reduce.{rest}", "pts_bbox_head.ego_pose_pe.reduce.0.{rest}"),
+    ("head.queries.ego_pose_memory.reduce.{rest}", "pts_bbox_head.ego_pose_memory.reduce.0.{rest}"),
+    ("head.queries.{rest}", "pts_bbox_head.{rest}"),
+    (
+        "head.decoder.layers.{i}.self_attention.{rest}",
+        "pts_bbox_head.transformer.decoder.layers.{i}.attentions.0.attn.{rest}",
+    ),
+    (
+        "head.decoder.layers.{i}.cross_attention.{rest}",
+        "pts_bbox_head.transformer.decoder.layers.{i}.attentions.1.attn.{rest}",
+    ),
+    ("head.decoder.layers.{i}.ffn.0.{rest}", "pts_bbox_head.transformer.decoder.layers.{i}.ffns.0.layers.0.0.{rest}"),
+    ("head.decoder.layers.{i}.ffn.2.{rest}", "pts_bbox_head.transformer.decoder.layers.{i}.ffns.0.layers.1.{rest}"),
+    ("head.decoder.{rest}", "pts_bbox_head.transformer.decoder.{rest}"),
+)
+
+
+class CheckpointError(ValueError):
+    """A file that is no checkpoint, or one that does not fit the network."""
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file, by which a set of weights is known."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a .pth/.pt file, bare or under ``state_dict``, or of a .safetensors file, on the CPU.
+
+    Nothing in the file is executed. Raises CheckpointError naming the file if it is missing, cut short,
+    not a checkpoint, or holds anything else than tensors.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"checkpoint {path} {'is not a file' if path.exists() else 'does not exist'}")
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    state = content.get("state_dict", content) if isinstance(content, dict) else content
+    if not isinstance(state, dict):
+        raise CheckpointError(f"checkpoint {path} holds a {type(state).__name__}, expected a state dict")
+    strangers = [f"{key} ({type(item).__name__})" for key, item in state.items() if not isinstance(item, torch.Tensor)]
+    if strangers or not state:
+        raise CheckpointError(f"checkpoint {path} holds {_listing(strangers) or 'nothing'}, expected tensors by name")
+    return dict(state)
+
+
+def load_checkpoint(module: StreamPETR, path: Path) -> None:
+    """Give the module the weights of a file; see `read_state_dict` and `load_into` for what may go wrong."""
+    load_into(module, read_state_dict(path), source=f"checkpoint {path}")
+
+
+def load_into(module: StreamPETR, state: State, source: str = "state dict") -> None:
+    """Copy a state dict, with official keys or our own, into the module.
+
+    Raises one CheckpointError that names ``source`` and lists all that is missing, unexpected, mis-shaped,
+    not finite, or at odds with the module's configuration; the module is then as it was.
+    """
+    own = module.state_dict()
+    names = official_names(own, module.model) if is_official(state) else {key: key for key in own}
+    constants = official_constants(module.model) if is_official(state) else {}
+    expected = {key: own[name].shape for key, name in names.items()}
+    expected.update((key, value.shape) for key, value in constants.items())
+    state = {key: value for key, value in state.items() if not key.startswith(IGNORED_PREFIX)}
+    problems = [
+        *_key_problems(state, expected),
+        *_constant_problems(state, constants),
+        *_branch_problems(state, names),
+    ]
+    if problems:
+        raise CheckpointError(f"{source} does not fit model {module.model.name}: " + "; ".join(problems))
+    module.load_state_dict({name: state[key] for key, name in names.items()})
+
+
+def is_official(state: Iterable[str]) -> bool:
+    """Whether keys are named as in StreamPETR's own checkpoints."""
+    return any(key.startswith(("img_backbone.", "img_neck.", "pts_bbox_head.")) for key in state)
+
+
+def to_official(module: StreamPETR) -> dict[str, torch.Tensor]:
+    """The module's weights as a StreamPETR checkpoint holds them, without the auxiliary 2D head."""
+    own = module.state_dict()
+    names = official_names(own, module.model)
+    return {**{key: own[name] for key, name in names.items()}, **official_constants(module.model)}
+
+
+def official_names(keys: Iterable[str], model: ModelConfig) -> dict[str, str]:
+    """Official key -> our key, for our ``keys``.
+
+    The class and box branches appear once per decoder layer: six names for one module.
+    """
+    names: dict[str, str] = {}
+    for key in keys:
+        branch = _BRANCH_KEY.fullmatch(key)
+        if branch is None:
+            names[_official_name(key)] = key
+            continue
+        kind, rest = branch.groups()
+        names.update((f"pts_bbox_head.{kind}_branches.{i}.{rest}", key) for i in range(model.num_layers))
+    return names
+
+
+def official_constants(model: ModelConfig) -> dict[str, torch.Tensor]:
+    """What an official checkpoint stores beside its weights, as the configuration has it."""
+    loss_weights = torch.tensor([2.0, 2.0] + [1.0] * 8)
+    return {
+        **{key: loss_weights.clone() for key in LOSS_WEIGHTS},
+        "pts_bbox_head.pc_range": torch.tensor(model.pc_range),
+        "pts_bbox_head.position_range": torch.tensor(model.position_range),
+        "pts_bbox_head.coords_d": depth_bins(model),
+    }
+
+
+def _official_name(key: str) -> str:
+    for pattern, official in _official_patterns():
+        match = pattern.fullmatch(key)
+        if match is not None:
+            return official.format(**match.groupdict())
+    raise KeyError(f"{key} has no name in official checkpoints")
+
+
+@functools.cache
+def _official_patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
+    """The key table with its left side as regular expressions."""
+    escaped = ((re.escape(ours).replace(r"\{rest\}", "(?P<rest>.+)"), official) for ours, official in _OFFICIAL_KEYS)
+    return tuple((re.compile(re.sub(r"\\{(\w)\\}", r"(?P<\1>\\d+)", left)), right) for left, right in escaped)
+
+
+def _key_problems(state: State, expected: Mapping[str, torch.Size]) -> list[str]:
+    """One line for each way in which keys, shapes or numbers are not as expected."""
+    shared = [key for key in state if key in expected]
+    problems = {
+        "missing": [key for key in expected if key not in state],
+        "unexpected": [key for key in state if key not in expected],
+        "mis-shaped": [
+            f"{key} {tuple(state[key].shape)} (expected {tuple(expected[key])})"
+            for key in shared
+            if state[key].shape != expected[key]
+        ],
+        "with NaN or infinity": [key for key in shared if not torch.isfinite(state[key]).all()],
+    }
+    return [f"{len(keys)} {what}: {_listing(keys)}" for what, keys in problems.items() if keys]
+
+
+def _constant_problems(state: State, constants: State) -> list[str]:
+    """Ranges and depth bins that the checkpoint was trained with and the configuration does not have."""
+    problems = []
+    for key, value in constants.items():
+        stored = state.get(key)
+        if stored is None or stored.shape != value.shape or key in LOSS_WEIGHTS:
+            continue  # reported as missing or mis-shaped; and how a loss was weighed does not matter here
+        rounding = torch.finfo(stored.dtype).eps if stored.is_floating_point() else 0.0
+        unlike = ~torch.isclose(stored.float().cpu(), value, rtol=rounding, atol=CONSTANT_TOLERANCE)
+        if unlike.any():
+            at = int(unlike.nonzero()[0])
+            problems.append(f"{key}[{at}] is {stored[at]:.6g}, but the model's configuration says {value[at]:.6g}")
+    return problems
+
+
+def _branch_problems(state: State, names: Mapping[str, str]) -> list[str]:
+    """Copies of a module that all layers share, and that are not copies."""
+    first: dict[str, str] = {}
+    unequal = []
+    for key in filter(state.__contains__, names):
+        original = first.setdefault(names[key], key)
+        if key != original and not torch.equal(state[key], state[original]):
+            unequal.append(key)
+    if not unequal:
+        return []
+    return [f"{len(unequal)} unlike the first layer's, which all layers share: {_listing(unequal)}"]
+
+
+def _listing(items: Sequence[str]) -> str:
+    """The items, or the first few and how many more."""
+    shown = ", ".join(items[:LISTED_KEYS])
+    hidden = len(items) - LISTED_KEYS
+    return f"{shown} and {hidden} more" if hidden > 0 else shown
+
+
+def _read_torch(path: Path) -> Any:
+    """Tensors and plain Python values, by torch's restricted unpickler; of classes, NumPy's arrays alone."""
+    try:
+        with torch.serialization.safe_globals(_numpy_globals()):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        refused = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if refused is None:
+            raise CheckpointError(f"checkpoint {path} is damaged or not a checkpoint: {_reason(error)}") from error
+        raise CheckpointError(
+            f"checkpoint {path} is refused: loading it would call {refused[1]}, and only tensors, plain Python "
+            "values and NumPy arrays may be in it; save its state_dict alone, with a program you trust"
+        ) from error
+    except _DAMAGED as error:
+        raise CheckpointError(f"checkpoint {path} is damaged or not a checkpoint: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """What the error says, without the advice that torch wraps around it."""
+    cause = str(error).rpartition("WeightsUnpickler error:")[2].partition("Check the documentation")[0]
+    return f"{type(error).__name__}: {' '.join(cause.split())[:200]}"
+
+
+def _numpy_globals() -> list[Any]:
+    """NumPy's array and scalar constructors: training logs in a checkpoint's meta hold such numbers.
+
+    Files written with NumPy 1 know them as numpy.core, with NumPy 2 as numpy._core. No object arrays.
+    """
+    reconstruct: Any = np.zeros(1).__reduce__()[0]
+    scalar: Any = np.float64(0).__reduce__()[0]
+    renamed = [
+        (function, f"{module}.multiarray.{function.__name__}")
+        for module in ("numpy.core", "numpy._core")
+        for function in (reconstruct, scalar)
+    ]
+    return [np.ndarray, np.dtype, *(type(np.dtype(code)) for code in "?bhilqBHILQefdFDSU"), *renamed]
+
+
+def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise CheckpointError(f"checkpoint {path} needs the library safetensors: pip install safetensors") from error
+    try:
+        state: dict[str, torch.Tensor] = load_file(path)
+        return state
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"checkpoint {path} is damaged or not a safetensors file: {_reason(error)}") from error

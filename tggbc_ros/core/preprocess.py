@@ -1,0 +1,135 @@
+"""Camera images -> the network's input tensor, and the intrinsics that go with its pixels."""
+
+from __future__ import annotations
+
+import math
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from tggbc_ros.core.config import ModelConfig
+from tggbc_ros.core.types import Array, CameraFrame, NetworkInput
+
+SIZE_MULTIPLE = 32
+
+
+@dataclass(frozen=True)
+class ImageFit:
+    """How one camera image becomes a network image: scaled by ``scale``, then cut.
+
+    height, width: of the scaled image, pixels. left, top: what is cut off it; sides are cut evenly, of
+    the height only the bottom is kept (above the horizon there is little to detect).
+    """
+
+    scale: float
+    height: int
+    width: int
+    left: int
+    top: int
+
+    @property
+    def raw2net(self) -> Array:
+        """[3, 3], pixel (u, v, 1) of the raw image -> pixel of the network image.
+
+        The scale is rounded to float32, as it was when the published weights were trained.
+        """
+        scale = float(np.float32(self.scale))
+        return np.array([[scale, 0.0, -self.left], [0.0, scale, -self.top], [0.0, 0.0, 1.0]])
+
+
+def fit_image(height: int, width: int, model: ModelConfig) -> ImageFit:
+    """The fit of a raw image of that size: the smallest scale that covers the network's image.
+
+    s = max(H_net / height, W_net / width); sizes are truncated as in training, but never below the
+    network's. Any image size will do, not only the 900 x 1600 of nuScenes.
+    """
+    net_height, net_width = model.image_size
+    scale = max(net_height / height, net_width / width)
+    scaled_height = max(int(height * scale), net_height)
+    scaled_width = max(int(width * scale), net_width)
+    return ImageFit(
+        scale=scale,
+        height=scaled_height,
+        width=scaled_width,
+        left=(scaled_width - net_width) // 2,
+        top=scaled_height - net_height,
+    )
+
+
+def raw_to_network(frame: CameraFrame, model: ModelConfig) -> Array:
+    """[N, 3, 3], per camera: pixel of its raw image -> pixel of its network image."""
+    return np.stack([_fit(image, model).raw2net for image in frame.images])
+
+
+def preprocess(frame: CameraFrame, model: ModelConfig, device: torch.device | str) -> NetworkInput:
+    """One frame as a batch of one, on ``device``.
+
+    Images are resized by Pillow's bicubic filter, cut, put in the model's colour order and normalised.
+    Intrinsics are those of the network's pixels; lidar2img = intrinsics @ lidar2cam.
+    Raises if the model's image size is not a multiple of 32, to which the original would pad.
+    """
+    height, width = model.image_size
+    if height % SIZE_MULTIPLE or width % SIZE_MULTIPLE:
+        raise ValueError(f"image_size is {model.image_size}, expected multiples of {SIZE_MULTIPLE}")
+    images = np.empty((len(frame.images), 3, height, width), dtype=np.float32)
+    with ThreadPoolExecutor(max_workers=min(len(images), os.cpu_count() or 1)) as pool:  # Pillow frees the GIL
+        list(pool.map(lambda image, out: _write_network_image(image, model, out), frame.images, images))
+    intrinsics = raw_to_network(frame, model) @ frame.rig.intrinsics
+    lidar2img = frame.rig.lidar2cam.copy()
+    lidar2img[:, :3] = intrinsics @ frame.rig.lidar2cam[:, :3]
+    return NetworkInput(
+        images=torch.from_numpy(images)[None].to(device),
+        intrinsics=_float32_batch(intrinsics, device),
+        lidar2img=_float32_batch(lidar2img, device),
+    )
+
+
+def _fit(image: npt.NDArray[np.uint8], model: ModelConfig) -> ImageFit:
+    height, width, _ = image.shape
+    return fit_image(height, width, model)
+
+
+def _float32_batch(matrices: Array, device: torch.device | str) -> torch.Tensor:
+    return torch.from_numpy(matrices.astype(np.float32))[None].to(device)
+
+
+def _write_network_image(image: npt.NDArray[np.uint8], model: ModelConfig, out: npt.NDArray[np.float32]) -> None:
+    """Fill ``out`` [3, H, W] with the normalised network image of a raw BGR image [height, width, 3]."""
+    pixels = _resize_and_crop(image, model)
+    channels = (2, 1, 0) if model.color_order == "rgb" else (0, 1, 2)
+    for plane, channel, mean, std in zip(out, channels, model.mean, model.std, strict=True):
+        np.take(_normalised_levels(mean, std), pixels[..., channel], out=plane, mode="clip")
+
+
+def _normalised_levels(mean: float, std: float) -> npt.NDArray[np.float32]:
+    """[256], what (level - mean) / std is for each grey level, rounded where the original rounds."""
+    centred = (np.arange(256, dtype=np.float32) - np.float32(mean)).astype(np.float64)
+    return (centred * (1.0 / float(np.float32(std)))).astype(np.float32)
+
+
+def _resize_and_crop(image: npt.NDArray[np.uint8], model: ModelConfig) -> npt.NDArray[np.uint8]:
+    """[height, width, 3] -> [H, W, 3] uint8, bit for bit what resizing the whole image and cutting gives."""
+    fit = _fit(image, model)
+    skip_raw, skip_scaled = _rows_to_skip(image.shape[0], fit)
+    needed = Image.fromarray(np.ascontiguousarray(image[skip_raw:]))
+    resized = needed.resize((fit.width, fit.height - skip_scaled), Image.Resampling.BICUBIC)
+    net_height, net_width = model.image_size
+    top = fit.top - skip_scaled
+    return np.asarray(resized.crop((fit.left, top, fit.left + net_width, top + net_height)))
+
+
+def _rows_to_skip(height: int, fit: ImageFit) -> tuple[int, int]:
+    """Rows at the top, raw and scaled, that need no resizing because nothing of them survives the cut.
+
+    Both are whole periods of the resampling grid, so that the rows below get the very weights they
+    would have had, and the filter's reach (two pixels of the coarser image) stays inside what is left.
+    """
+    periods = math.gcd(height, fit.height)
+    reach = math.ceil(2 * max(1.0, fit.scale)) + 1
+    skipped = max(fit.top - reach, 0) // (fit.height // periods)
+    return skipped * (height // periods), skipped * (fit.height // periods)
