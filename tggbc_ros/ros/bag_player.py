@@ -32,6 +32,7 @@ from rosbags.interfaces import Connection, QosDurability
 from rosbags.rosbag2 import Reader, ReaderError
 from tqdm import tqdm
 
+from tggbc_ros.ros.lockstep import Lockstep
 from tggbc_ros.ros.sim_clock import CLOCK_TOPIC, Pace, SimClock
 
 DEFAULT_CLOCK_HZ = 40.0
@@ -59,6 +60,8 @@ class PlayOptions:
     wait_for_subscribers: int = 0
     wait_timeout_s: float = 30.0
     grace_s: float = 1.0
+    lockstep: str = ""
+    lockstep_timeout_s: float = 60.0
 
     def __post_init__(self) -> None:
         for name, value, holds in (
@@ -67,6 +70,7 @@ class PlayOptions:
             ("clock", self.clock_hz, self.clock_hz >= 0),
             ("wait timeout", self.wait_timeout_s, self.wait_timeout_s >= 0),
             ("grace", self.grace_s, self.grace_s >= 0),
+            ("lockstep timeout", self.lockstep_timeout_s, self.lockstep_timeout_s >= 0),
         ):
             if not holds or value == float("inf"):
                 raise PlayError(f"{name} is {value}, expected a finite {'positive' if name == 'rate' else '>= 0'} one")
@@ -79,6 +83,7 @@ class PlayCount:
     published: Counter[str] = field(default_factory=Counter)
     skipped: dict[str, str] = field(default_factory=dict)
     lateness_s: float = 0.0
+    unanswered: int = 0
 
 
 class BagPlayer:
@@ -90,6 +95,7 @@ class BagPlayer:
         self._node = node
         self._stopped = False
         self._clock = SimClock(node, options.clock_hz) if options.clock_hz else None
+        self._lockstep = self._make_lockstep(options) if options.lockstep else None
         with open_bag(options.bag) as reader:
             self._start_ns, self._end_ns = reader.start_time, reader.end_time
             self._publishers = self._create_publishers(reader.connections)
@@ -104,12 +110,21 @@ class BagPlayer:
     def play(self) -> PlayCount:
         """Wait for subscribers, play, wait for acknowledgement; returns what was published."""
         self._wait_for_subscribers()
+        if self._lockstep and not self._lockstep.subscribe() and not self._stopped:
+            raise PlayError(f"nobody publishes {self.options.lockstep} after {self.options.lockstep_timeout_s:g} s")
         while not self._stopped:
             self._play_once()
             if not self.options.loop:
                 break
+        if self._lockstep:
+            self._lockstep.wait_before(self._end_ns + 1)
+            self.count.unanswered = self._lockstep.unanswered
         self._wait_until_acknowledged()
         return self.count
+
+    def _make_lockstep(self, options: PlayOptions) -> Lockstep:
+        timeout_s = options.lockstep_timeout_s
+        return Lockstep(self._node, options.lockstep, find_message_class, timeout_s, lambda: self._stopped)
 
     def _create_publishers(self, connections: Sequence[Connection]) -> dict[str, Publisher]:
         """One publisher per topic to be played; the others are noted with the reason."""
@@ -161,7 +176,11 @@ class BagPlayer:
             connections = [entry for entry in reader.connections if entry.topic in self._publishers]
             self._publish_latched(reader, connections, start_ns)
             pace = Pace(start_ns, self.options.rate)
+            if self._lockstep:
+                self._lockstep.watch(connections)
             for connection, timestamp_ns, data in reader.messages(connections, start=start_ns):
+                if self._lockstep:
+                    pace.delay(self._lockstep.wait_before(timestamp_ns))
                 self._sleep_until(pace, timestamp_ns)
                 if self._stopped:
                     return
@@ -181,6 +200,8 @@ class BagPlayer:
             self._clock.publish(timestamp_ns)
         self._publishers[topic].publish(data)
         self.count.published[topic] += 1
+        if self._lockstep and timestamp_ns is not None:
+            self._lockstep.published(topic, timestamp_ns)
 
     def _sleep_until(self, pace: Pace, timestamp_ns: int) -> None:
         """Sleep in slices, so that a signal ends it and the clock ticks."""
@@ -264,6 +285,9 @@ def parse_options(arguments: Sequence[str]) -> PlayOptions:
     add("--wait-for-subscribers", type=int, default=0, metavar="N", help="start when N topics have a subscriber")
     add("--wait-timeout", type=float, default=30.0, metavar="S", help="give up waiting for them after this time")
     add("--grace", type=float, default=1.0, metavar="S", help="start when no subscriber has come for this long")
+    lockstep_help = "after each set of images wait for a message here, for example /detector/report"
+    add("--lockstep", default="", metavar="TOPIC", help=lockstep_help)
+    add("--lockstep-timeout", type=float, default=60.0, metavar="S", help="wait no longer than this for an answer")
     given = parser.parse_args(arguments)
     return PlayOptions(
         bag=given.bag,
@@ -276,12 +300,16 @@ def parse_options(arguments: Sequence[str]) -> PlayOptions:
         wait_for_subscribers=given.wait_for_subscribers,
         wait_timeout_s=given.wait_timeout,
         grace_s=given.grace,
+        lockstep=given.lockstep,
+        lockstep_timeout_s=given.lockstep_timeout,
     )
 
 
 def summary(count: PlayCount) -> str:
     """How many messages went out on each topic, and what was skipped."""
     lines = [f"published {number:6d} on {topic}" for topic, number in sorted(count.published.items())]
+    if count.unanswered:
+        lines.append(f"{count.unanswered} sets of images were not answered")
     lines += [f"skipped {topic}: {reason}" for topic, reason in sorted(count.skipped.items())]
     total = f"published {count.published.total()} messages, the latest {count.lateness_s * 1e3:.0f} ms after its time"
     return "\n".join([*lines, total])

@@ -24,6 +24,10 @@ class Pace:
         due_s = self._wall_start_s + (timestamp_ns - self._start_ns) / 1e9 / self._rate
         return due_s - time.monotonic()
 
+    def delay(self, wall_s: float) -> None:
+        """Let bag time stand still for wall seconds that have passed."""
+        self._wall_start_s += wall_s
+
     def now_ns(self) -> int:
         """Bag time now."""
         return self._start_ns + round((time.monotonic() - self._wall_start_s) * self._rate * 1e9)

@@ -1,0 +1,237 @@
+"""ego_pose: the matrices of a set against the closed form of the motion, over real DDS; causes where there are none."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import Quaternion
+from nav_msgs.msg import Odometry
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode
+from rclpy.time import Time
+from synthetic_rig import (
+    CAM2EGO,
+    LIDAR2EGO,
+    START_NS,
+    SyntheticRig,
+    ego2global,
+    static_transforms,
+    transform,
+)
+from tf2_msgs.msg import TFMessage
+
+from tggbc_ros.core.geometry import invert_rigid, quaternion_from_rotation
+from tggbc_ros.ros.camera_sync import BACKWARD_JUMP_NS
+from tggbc_ros.ros.drops import Account, BadInputError
+from tggbc_ros.ros.ego_pose import EgoPose, SetGeometry
+from tggbc_ros.ros.params import Settings
+
+MS = 1_000_000
+STAMPS_NS = [START_NS + offset * MS for offset in (3, 11, 19, 27, 35, 43)]
+
+
+class Listener:
+    """An EgoPose fed by its own executor thread, as in the node."""
+
+    def __init__(self, context: Context, **parameters: object) -> None:
+        self.node = LifecycleNode("listener", context=context)
+        self.account = Account()
+        self.stopping = threading.Event()
+        self.poses = EgoPose(self.node, Settings(**parameters), self.account, self.stopping)
+        self.executor = SingleThreadedExecutor(context=context)
+        self.executor.add_node(self.node)
+        self.thread = threading.Thread(target=self.executor.spin)
+        self.thread.start()
+
+    def close(self) -> None:
+        self.executor.shutdown()
+        self.thread.join()
+        self.node.destroy_node()
+
+    def geometry(self, stamps_ns: list[int] = STAMPS_NS) -> SetGeometry:
+        return self.poses.geometry(list(CAM2EGO), stamps_ns)
+
+    def cause(self, stamps_ns: list[int] = STAMPS_NS) -> str:
+        with pytest.raises(BadInputError) as error:
+            self.geometry(stamps_ns)
+        return error.value.cause
+
+
+@pytest.fixture(scope="module")
+def rig(context: Context) -> Iterator[SyntheticRig]:
+    rig = SyntheticRig(context)
+    yield rig
+    rig.destroy_node()
+
+
+@pytest.fixture
+def listen(context: Context, rig: SyntheticRig) -> Iterator[object]:
+    opened: list[Listener] = []
+
+    def make(**parameters: object) -> Listener:
+        listener = Listener(context, **({"pose_timeout_s": 0.3} | parameters))
+        opened.append(listener)
+        publishers = [rig.tf, rig.tf_static] + [rig.odom] * (parameters.get("ego_pose_source") == "odom")
+        assert rig.spin_until(lambda: all(publisher.get_subscription_count() for publisher in publishers))
+        rig.tf_static.publish(static_transforms())
+        return listener
+
+    yield make
+    for listener in opened:
+        listener.close()
+
+
+def poses_at(*offsets_ms: int) -> TFMessage:
+    stamps_ns = [START_NS + offset * MS for offset in offsets_ms]
+    return TFMessage(transforms=[transform(ego2global(t), "map", "base_link", t) for t in stamps_ns])
+
+
+def check(found: SetGeometry, stamps_ns: list[int] = STAMPS_NS) -> None:
+    """Against the closed form; 1e-9 of 900 m is float64's noise."""
+    reference = ego2global(max(stamps_ns)) @ LIDAR2EGO
+    for matrix, cam2ego, stamp_ns in zip(found.lidar2cam, CAM2EGO.values(), stamps_ns, strict=True):
+        expected = invert_rigid(cam2ego) @ invert_rigid(ego2global(stamp_ns)) @ reference
+        np.testing.assert_allclose(matrix, expected, atol=1e-8)
+    np.testing.assert_allclose(found.lidar2global, reference, atol=1e-8)
+
+
+def test_interpolates_at_each_image_stamp(rig: SyntheticRig, listen) -> None:
+    listener = listen()
+    rig.tf.publish(poses_at(0, 20, 40, 60))
+    found = listener.geometry()
+    check(found)
+    np.testing.assert_allclose(found.lidar2output, LIDAR2EGO, atol=1e-12)
+    still = invert_rigid(CAM2EGO["CAM_FRONT"]) @ LIDAR2EGO
+    assert np.abs(found.lidar2cam[0] - still).max() > 0.1, "the motion between stamps is missing"
+
+
+def test_samples_at_the_stamps_need_no_neighbours(rig: SyntheticRig, listen) -> None:
+    listener = listen()
+    rig.tf.publish(poses_at(3, 11, 19, 27, 35, 43))
+    check(listener.geometry())
+
+
+def test_odometry_gives_the_same(rig: SyntheticRig, listen) -> None:
+    listener = listen(ego_pose_source="odom")
+    rig.tf.publish(TFMessage(transforms=[transform(np.eye(4), "map", "base_link", START_NS)]))  # must not be used
+    for offset in (0, 20, 40, 60):
+        rig.odom.publish(odometry(START_NS + offset * MS))
+    check(listener.geometry())
+
+
+def odometry(stamp_ns: int, child: str = "base_link") -> Odometry:
+    message, matrix = Odometry(child_frame_id=child), ego2global(stamp_ns)
+    message.header = transform(matrix, "odom", child, stamp_ns).header
+    place = message.pose.pose.position
+    place.x, place.y, place.z = matrix[:3, 3].tolist()
+    x, y, z, w = quaternion_from_rotation(matrix[:3, :3])
+    message.pose.pose.orientation = Quaternion(x=x, y=y, z=z, w=w)
+    return message
+
+
+def test_odometry_of_another_frame_is_refused(rig: SyntheticRig, listen) -> None:
+    listener = listen(ego_pose_source="odom")
+    rig.odom.publish(odometry(START_NS, child="imu_link"))
+    assert rig.spin_until(lambda: listener.account.totals().drops == {"odometry_bad_frame": 1})
+    assert listener.cause() == "pose_missing"
+
+
+def test_waits_for_a_transform_on_its_way(rig: SyntheticRig, listen) -> None:
+    listener = listen(pose_timeout_s=10.0)
+    rig.tf.publish(poses_at(0))
+    late = threading.Timer(0.2, lambda: rig.tf.publish(poses_at(60)))
+    late.start()
+    check(listener.geometry())
+    late.join()
+
+
+def test_causes_where_there_is_no_pose(rig: SyntheticRig, listen) -> None:
+    listener = listen()
+    assert listener.cause() == "pose_missing"
+    rig.tf.publish(poses_at(-100, 40))
+    started_s = time.monotonic()
+    assert listener.cause() == "pose_timeout"  # 43 ms would be extrapolated
+    assert time.monotonic() - started_s >= 0.3
+    rig.tf.publish(poses_at(60))
+    check(listener.geometry())
+    assert listener.cause([START_NS - 200 * MS] * 6) == "pose_expired"
+
+
+def test_a_stop_ends_the_wait(rig: SyntheticRig, listen) -> None:
+    listener = listen(pose_timeout_s=10.0)
+    threading.Timer(0.2, listener.stopping.set).start()
+    started_s = time.monotonic()
+    assert listener.cause() == "pose_missing"
+    assert time.monotonic() - started_s < 8
+
+
+def test_unusable_transforms_are_counted_and_not_used(rig: SyntheticRig, listen) -> None:
+    listener = listen()
+    off_unit, endless = poses_at(0).transforms[0], poses_at(60).transforms[0]
+    off_unit.transform.rotation.w += 0.5
+    endless.transform.translation.x = float("nan")
+    rig.tf.publish(TFMessage(transforms=[off_unit, endless]))
+    assert rig.spin_until(lambda: listener.account.totals().drops == {"transform_invalid": 2})
+    assert listener.cause() == "pose_missing"
+    rig.tf.publish(poses_at(0, 60))
+    check(listener.geometry())
+
+
+def test_a_camera_without_frame_or_mounting_is_named(rig: SyntheticRig, listen) -> None:
+    listener = listen()
+    rig.tf.publish(poses_at(0, 60))
+    for frame_ids, cause in ((["CAM_FRONT", ""], "no_frame_id"), (["CAM_FRONT", "CAM_ROOF"], "pose_missing")):
+        with pytest.raises(BadInputError) as error:
+            listener.poses.geometry(frame_ids, STAMPS_NS[:2])
+        assert error.value.cause == cause
+
+
+def test_lidar_mounting_from_the_parameter_until_tf_knows_it(rig: SyntheticRig, listen) -> None:
+    half = float(np.sqrt(0.5))
+    listener = listen(lidar_frame="LIDAR_LATE", lidar2base=(0.5, 0.0, 2.0, 0.0, 0.0, half, half))
+    rig.tf.publish(poses_at(0, 60))
+    found = listener.geometry()
+    assert listener.poses.fixed_lidar
+    np.testing.assert_allclose(found.lidar2output[:3], [[0, -1, 0, 0.5], [1, 0, 0, 0], [0, 0, 1, 2.0]], atol=1e-12)
+    rig.tf_static.publish(TFMessage(transforms=[transform(LIDAR2EGO, "base_link", "LIDAR_LATE")]))
+    assert rig.spin_until(lambda: listener.poses._tf.can_transform("base_link", "LIDAR_LATE", Time()))
+    check(listener.geometry())
+    assert not listener.poses.fixed_lidar
+
+
+def test_without_tf_or_parameter_the_lidar_is_missing(rig: SyntheticRig, listen) -> None:
+    listener = listen(lidar_frame="LIDAR_NOWHERE")
+    rig.tf.publish(poses_at(0, 60))
+    assert listener.cause() == "pose_missing"
+
+
+@pytest.mark.parametrize("frame", ["map", "roof"])
+def test_output_frame(rig: SyntheticRig, listen, frame: str) -> None:
+    listener = listen(output_frame=frame)
+    roof = transform(np.diag([1.0, 1.0, 1.0, 1.0]), "base_link", "roof")
+    roof.transform.translation.z = 2.5
+    rig.tf_static.publish(TFMessage(transforms=[roof]))
+    rig.tf.publish(poses_at(0, 60))
+    lowered = LIDAR2EGO.copy()
+    lowered[2, 3] -= 2.5
+    expected = ego2global(STAMPS_NS[-1]) @ LIDAR2EGO if frame == "map" else lowered
+    np.testing.assert_allclose(listener.geometry().lidar2output, expected, atol=1e-8)
+
+
+def test_a_bag_that_begins_again_clears_what_is_stale(rig: SyntheticRig, listen) -> None:
+    listener = listen()
+    later = BACKWARD_JUMP_NS // MS + 100
+    rig.tf.publish(poses_at(0, 20, 60, later))
+    check(listener.geometry())
+    rig.tf.publish(poses_at(0))
+    assert rig.spin_until(
+        lambda: not listener.poses._ego.can_transform("map", "base_link", Time(nanoseconds=START_NS + 20 * MS))
+    )
+    assert listener.cause() == "pose_timeout"
+    rig.tf.publish(poses_at(60))
+    check(listener.geometry())

@@ -1,0 +1,115 @@
+"""config/ and launch/: every parameter exists, RViz shows what the node publishes, launch files hold together."""
+
+from __future__ import annotations
+
+import importlib.util
+import runpy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rclpy
+import yaml
+from rclpy.context import Context
+from rclpy.node import Node
+
+from tggbc_ros.ros import params
+from tggbc_ros.ros.params import CAMERAS, NAMES, Settings
+
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / "config"
+
+RVIZ_PROPERTIES = {
+    "rviz_default_plugins/Grid": {"Reference Frame", "Plane Cell Count", "Cell Size", "Line Style", "Plane"},
+    "rviz_default_plugins/TF": {"Show Names", "Show Axes", "Show Arrows", "Marker Scale", "Update Interval"},
+    "rviz_default_plugins/MarkerArray": {"Topic", "Namespaces"},
+    "rviz_default_plugins/Image": {"Topic", "Normalize Range", "Min Value", "Max Value", "Median window"},
+}
+QOS_PROPERTIES = {"Depth", "History Policy", "Reliability Policy", "Durability Policy", "Value"}
+
+
+@pytest.fixture
+def rviz() -> dict[str, Any]:
+    return yaml.safe_load((CONFIG / "detector.rviz").read_text(encoding="utf-8"))["Visualization Manager"]
+
+
+def node_parameters(name: str) -> dict[str, Any]:
+    content = yaml.safe_load((CONFIG / name).read_text(encoding="utf-8"))
+    return content["/**/detector"]["ros__parameters"]
+
+
+@pytest.mark.parametrize("name", ["detector.yaml", "nuscenes.yaml"])
+def test_every_key_is_a_parameter_and_every_value_valid(name: str) -> None:
+    values = {key: tuple(v) if isinstance(v, list) else v for key, v in node_parameters(name).items()}
+    assert set(values) <= NAMES
+    assert Settings(**values) is not None
+
+
+@pytest.mark.parametrize("namespace", ["", "/car_7"])
+def test_the_files_reach_the_node_in_any_namespace(domain_id: int, namespace: str) -> None:
+    context = Context()
+    files = [
+        argument for name in ("detector", "nuscenes") for argument in ("--params-file", str(CONFIG / f"{name}.yaml"))
+    ]
+    rclpy.init(args=["--ros-args", *files], context=context, domain_id=domain_id)
+    node = Node("detector", namespace=namespace, context=context)
+    settings = params.declare(node)
+    assert settings.camera_names == CAMERAS
+    assert settings.score_threshold == node_parameters("detector.yaml")["score_threshold"]
+    assert settings.lidar2base == tuple(node_parameters("nuscenes.yaml")["lidar2base"])
+    node.destroy_node()
+    context.try_shutdown()
+
+
+def test_rviz_displays_have_the_properties_of_their_class(rviz: dict[str, Any]) -> None:
+    for display in rviz["Displays"]:
+        assert set(display) >= RVIZ_PROPERTIES[display["Class"]] | {"Name", "Enabled", "Value"}
+        if "Topic" in display:
+            assert set(display["Topic"]) == QOS_PROPERTIES
+    assert rviz["Global Options"]["Fixed Frame"] == Settings().base_frame
+
+
+def test_rviz_shows_markers_ground_truth_and_six_images(rviz: dict[str, Any]) -> None:
+    topics = [display["Topic"]["Value"] for display in rviz["Displays"] if "Topic" in display]
+    images = [f"/camera/{name}/image/compressed" for name in CAMERAS]
+    assert sorted(topics) == sorted(["/detector/markers", "/ground_truth/markers", *images])
+
+
+needs_launch = pytest.mark.skipif(
+    importlib.util.find_spec("launch_ros") is None, reason="launch_ros comes with a ROS 2 installation only"
+)
+
+
+@pytest.fixture
+def detect() -> Iterator[dict[str, Any]]:
+    yield runpy.run_path(str(ROOT / "launch" / "detect.launch.py"))
+
+
+@needs_launch
+def test_launch_arguments_are_parameters_of_that_type(detect: dict[str, Any]) -> None:
+    for name, (kind, _) in detect["PARAMETERS"].items():
+        assert isinstance(getattr(Settings(), name), kind)
+
+
+@needs_launch
+def test_launch_starts_player_and_rviz_only_when_asked(detect: dict[str, Any]) -> None:
+    from launch_ros.actions import Node as NodeAction
+
+    from launch import LaunchContext
+
+    context = LaunchContext()
+    for argument in detect["arguments"]():
+        argument.execute(context)
+    plain = [action for action in detect["set_up"](context) if isinstance(action, NodeAction)]
+    context.launch_configurations.update(rviz="true", bag="some_bag")
+    full = [action for action in detect["set_up"](context) if isinstance(action, NodeAction)]
+    assert [action.node_executable for action in plain] == ["detector_node"]
+    assert [action.node_executable for action in full] == ["detector_node", "rviz2"]
+
+
+@needs_launch
+def test_an_unknown_profile_is_named(detect: dict[str, Any]) -> None:
+    assert detect["profile_file"]("nuscenes").endswith("nuscenes.yaml")
+    with pytest.raises(FileNotFoundError, match="lunar"):
+        detect["profile_file"]("lunar")

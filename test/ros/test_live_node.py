@@ -1,0 +1,117 @@
+"""One running node: what may change while it runs, and what comes twice or from the past."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from rcl_interfaces.srv import DescribeParameters, GetParameters
+from rclpy.context import Context
+from std_srvs.srv import Trigger
+from synthetic_rig import SyntheticRig, boxes_of, detector_process, nanoseconds, set_parameters
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+def running(context: Context, domain_id: int) -> Iterator[SyntheticRig]:
+    """A rig with a node that has had its first set; each test takes newer sets."""
+    rig = SyntheticRig(context)
+    with detector_process(domain_id):
+        rig.wait_for_detector()
+        rig.publish_until_report(0)
+        yield rig
+    rig.destroy_node()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("keep_ratio", 1.5, "keep_ratio"),
+        ("keep_ratio", 0.0, r"\(0, 1\]"),
+        ("keep_ratio", float("nan"), "keep_ratio"),
+        ("keep_ratio", "half", "DOUBLE"),
+        ("prune_layers", 0, "prune_layers"),
+        ("prune_layers", 7, "prune_layers"),
+        ("prune_queries", -2, "prune_queries"),
+        ("score_threshold", -0.1, "score_threshold"),
+        ("model", "vov_800", "unconfigured"),
+        ("image_transport", "raw", "unconfigured"),
+    ],
+)
+def test_bad_values_are_refused_with_a_reason(running: SyntheticRig, name: str, value: object, reason: str) -> None:
+    get = GetParameters.Request(names=[name])
+    before = running.call(GetParameters, "/detector/get_parameters", get).values
+    (refusal,) = set_parameters(running, **{name: value})
+    assert refusal, f"{name} = {value!r} was taken"
+    pytest.raises(ValueError, raise_it, refusal).match(reason)
+    assert running.call(GetParameters, "/detector/get_parameters", get).values == before
+
+
+def raise_it(text: str) -> None:
+    raise ValueError(text)
+
+
+def test_live_values_work_from_the_next_set_on(running: SyntheticRig) -> None:
+    assert set_parameters(running, keep_ratio=0.5, score_threshold=0.68, prune_layers=2) == ["", "", ""]
+    report = running.publish_until_report(1)
+    assert (report.keep_ratio, report.prune_layers) == (0.5, 2)
+    assert list(report.keys) == [48, 36]
+    scores = boxes_of(running, nanoseconds(report)).score
+    assert 0 < len(scores) < 240
+    assert scores.min() >= 0.68 - 1e-6
+    assert set_parameters(running, keep_ratio=1.0, score_threshold=0.0, prune_layers=1) == ["", "", ""]
+    assert list(running.publish_until_report(2).keys) == [48, 48]
+
+
+def test_every_parameter_says_what_it_is(running: SyntheticRig) -> None:
+    names = ["keep_ratio", "prune_layers", "camera_names", "lidar2base", "camera_qos"]
+    answer = running.call(DescribeParameters, "/detector/describe_parameters", DescribeParameters.Request(names=names))
+    assert all(descriptor.description for descriptor in answer.descriptors)
+    assert [descriptor.type for descriptor in answer.descriptors] == [3, 2, 9, 8, 4]
+    ratio = answer.descriptors[0].floating_point_range[0]
+    assert (ratio.from_value, ratio.to_value) == (0.0, 1.0)
+    assert "sensor_data" in answer.descriptors[4].additional_constraints
+
+
+def test_reset_service_drops_memory_once(running: SyntheticRig) -> None:
+    assert running.publish_until_report(3).memory_age_s == pytest.approx(0.5)
+    assert running.call(Trigger, "/detector/reset_memory", Trigger.Request()).success
+    after = running.publish_until_report(4)
+    assert (after.reset_cause, after.memory_age_s) == ("service", 0.0)
+    assert running.publish_until_report(5).reset_cause == ""
+    assert {count.cause: count.count for count in after.resets}["service"] == 1
+
+
+def test_a_bag_that_begins_again_resets_memory_and_goes_on(running: SyntheticRig) -> None:
+    for index in (10, 11, 12):
+        last = running.publish_until_report(index)
+    before = {count.cause: count.count for count in last.resets}
+    again = running.publish_until_report(10)
+    assert again.reset_cause == "time went backward"
+    following = running.publish_until_report(11)
+    assert (following.reset_cause, following.memory_age_s) == ("", pytest.approx(0.5))
+    after = {count.cause: count.count for count in following.resets}
+    assert after == before | {"time went backward": before.get("time went backward", 0) + 1}
+
+
+def test_no_frame_is_published_twice(running: SyntheticRig) -> None:
+    running.publish_until_report(20)
+    published = len(running.received["boxes"])
+    for _ in range(2):
+        running.publish_set(20)
+    running.publish_until_report(21)
+    assert len(running.received["boxes"]) == published + 1
+    drops = {count.cause: count.count for count in running.received["report"][-1].drops}
+    assert drops["image_duplicate"] + drops.get("image_late", 0) == 12
+
+
+def test_diagnostics_tell_of_random_weights_and_fresh_cameras(running: SyntheticRig) -> None:
+    running.publish_until_report(30)
+    running.received["diagnostics"].clear()
+    assert running.spin_until(lambda: running.diagnostic("detector: network"))
+    assert "RANDOM" in running.diagnostic("detector: network").message
+    assert running.diagnostic("detector: camera CAM_BACK").message == "fresh"
+    assert running.diagnostic("detector: node").message == "active"
+    report, books = running.received["report"][-1], running.drops()
+    assert (int(books["sets_received"]), int(books["sets_published"])) == (report.sets_received, report.sets_published)

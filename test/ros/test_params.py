@@ -1,0 +1,116 @@
+"""params: what is accepted, what is refused and with which words, and what the core gets of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from rclpy.context import Context
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from tggbc_ros.core.config import DecodeConfig, MemoryConfig, PruningConfig
+from tggbc_ros.ros import params
+from tggbc_ros.ros.params import LIVE, Settings
+
+
+@pytest.fixture
+def nodes(context: Context) -> Iterator[object]:
+    made: list[Node] = []
+
+    def make(**overrides: object) -> Node:
+        values = [Parameter(name, value=value) for name, value in overrides.items()]
+        made.append(Node("params", context=context, parameter_overrides=values))
+        return made[-1]
+
+    yield make
+    for node in made:
+        node.destroy_node()
+
+
+def test_defaults_are_the_cores_own() -> None:
+    settings = Settings()
+    assert settings.pruning() == PruningConfig()
+    assert settings.memory() == MemoryConfig()
+    assert settings.decode() == DecodeConfig()
+    assert frozenset({"keep_ratio", "prune_layers", "prune_queries", "score_threshold"}) == LIVE
+
+
+def test_declared_values_reach_the_core(nodes) -> None:
+    cameras = ["left", "right"]
+    node = nodes(
+        keep_ratio=0.3, prune_layers=2, prune_queries=-1, max_boxes=7, memory_max_gap_s=1.5, camera_names=cameras
+    )
+    settings = params.declare(node)
+    assert settings.pruning() == PruningConfig(0.3, 2, -1)
+    assert settings.decode() == DecodeConfig(max_boxes=7)
+    assert settings.memory().max_gap_s == 1.5
+    assert settings.camera_names == ("left", "right")
+    assert params.read(node) == settings
+
+
+def test_every_field_is_declared_with_type_and_description(nodes) -> None:
+    node = nodes()
+    assert params.declare(node) == Settings()
+    for item in dataclasses.fields(Settings):
+        descriptor = node.describe_parameter(item.name)
+        assert descriptor.description
+        assert descriptor.type != Parameter.Type.NOT_SET.value
+        assert not descriptor.dynamic_typing
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("keep_ratio", 2.0, InvalidParameterValueException),
+        ("keep_ratio", 1, InvalidParameterTypeException),
+        ("sync_capacity", 0, InvalidParameterValueException),
+        ("camera_names", "CAM_FRONT", InvalidParameterTypeException),
+        ("keep_ratio", 0.0, ValueError),
+        ("model", "r18_100", ValueError),
+    ],
+)
+def test_bad_values_at_the_start_name_the_parameter(nodes, name: str, value: object, error: type[Exception]) -> None:
+    with pytest.raises(error, match=name):
+        params.declare(nodes(**{name: value}))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"image_transport": "theora"}, "image_transport is 'theora', expected one of raw, compressed, auto"),
+        ({"ego_pose_source": "gps"}, "expected one of tf, odom"),
+        ({"max_spread_s": -0.1}, r"max_spread_s is -0.1, expected 0.0 to 1.0"),
+        ({"max_spread_s": float("nan")}, "finite"),
+        ({"memory_max_gap_s": 0.0}, "max_gap_s is 0.0, expected a positive number"),
+        ({"camera_names": ("a", "b", "a")}, "camera_names"),
+        ({"camera_names": ("a", "")}, "none empty"),
+        ({"image_topic": "/camera/image"}, r"image_topic is '/camera/image', expected \{camera\} in it"),
+        ({"lidar2base": (1.0, 2.0)}, "seven numbers"),
+        ({"lidar2base": (0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0)}, "norm 1.41"),
+        ({"lidar2base": (float("inf"), 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)}, "finite"),
+    ],
+)
+def test_bad_settings_say_what_was_expected(change: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Settings(**change)
+
+
+def test_fixed_mounting_is_a_matrix() -> None:
+    assert Settings().fixed_lidar2base() is None
+    half = float(np.sqrt(0.5))
+    matrix = Settings(lidar2base=(0.9, 0.0, 1.8, 0.0, 0.0, -half, half)).fixed_lidar2base()
+    np.testing.assert_allclose(matrix, [[0, 1, 0, 0.9], [-1, 0, 0, 0], [0, 0, 1, 1.8], [0, 0, 0, 1]], atol=1e-12)
+
+
+def test_changes_leave_the_rest_and_pass_foreign_parameters() -> None:
+    changes = [Parameter("keep_ratio", value=0.4), Parameter("use_sim_time", value=True)]
+    assert params.with_changes(Settings(model="vov_800"), changes) == Settings(model="vov_800", keep_ratio=0.4)
+
+
+def test_paths_are_taken_literally() -> None:
+    assert str(Settings(checkpoint="~/$HOME/a b.pth").checkpoint_path()) == "~/$HOME/a b.pth"
+    assert Settings().checkpoint_path() is None

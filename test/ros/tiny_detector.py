@@ -1,0 +1,58 @@
+"""The detector node with a network small enough for tests: 28 ms a set on one core.
+
+TINY_SLEEP_S: how long each decoding sleeps. TINY_FAIL_AT: which decoding fails, counted from 1.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from tggbc_ros import backends
+from tggbc_ros.core.config import MODELS, ModelConfig, PruningConfig
+from tggbc_ros.core.types import AlignedMemory, NetworkOutput, Tokens
+from tggbc_ros.ros.detector_node import main
+
+TINY = ModelConfig(
+    name="tiny",
+    backbone="resnet50",
+    image_size=(32, 64),
+    color_order="rgb",
+    mean=(100.0, 100.0, 100.0),
+    std=(50.0, 50.0, 50.0),
+    num_queries=16,
+    num_propagated=8,
+    memory_length=32,
+    embed_dims=64,
+    num_heads=4,
+    ffn_dims=64,
+    num_layers=2,
+)
+
+
+def load_network(backend: str, model: ModelConfig, checkpoint: Path | None, device: str, allow: bool) -> object:
+    """The real network, with the faults asked for by environment variables."""
+    network = backends.load_network(backend, model, checkpoint, device, allow)
+    decode, calls = network.decode, 0
+    sleep_s, fail_at = float(os.environ.get("TINY_SLEEP_S", 0)), int(os.environ.get("TINY_FAIL_AT", 0))
+
+    def faulty(tokens: Tokens, memory: AlignedMemory, pruning: PruningConfig) -> NetworkOutput:
+        nonlocal calls
+        calls += 1
+        time.sleep(sleep_s)
+        if calls == fail_at:
+            raise torch.OutOfMemoryError("injected")
+        return decode(tokens, memory, pruning)
+
+    network.decode = faulty
+    return network
+
+
+if __name__ == "__main__":
+    MODELS[TINY.name] = TINY
+    torch.set_num_threads(1)
+    sys.exit(main(load_network=load_network))

@@ -1,0 +1,155 @@
+"""Which images belong together: one buffer per camera, the newest complete set, nothing lost uncounted.
+
+``message_filters.ApproximateTime`` cannot do this: after a bag loop it may stop for good, and it drops
+silently. Knows nothing of ROS; to be used from one thread.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Generic, TypeVar
+
+from tggbc_ros.ros.drops import Account
+
+Message = TypeVar("Message")
+_stamp = attrgetter("stamp_ns")
+
+BACKWARD_JUMP_NS = 500_000_000
+"""A camera whose stamps fall back by more than this has begun again (a bag loop); by less, it is late."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stored(Generic[Message]):
+    """An image message as it came. stamp_ns: of its header. arrival_s: monotonic clock."""
+
+    stamp_ns: int
+    arrival_s: float
+    message: Message
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet(Generic[Message]):
+    """One image of every camera, in the rig's order."""
+
+    images: tuple[Stored[Message], ...]
+
+    @property
+    def reference_ns(self) -> int:
+        """Reference time of the set: its newest stamp."""
+        return max(image.stamp_ns for image in self.images)
+
+    @property
+    def spread_ns(self) -> int:
+        """Newest minus oldest stamp."""
+        return self.reference_ns - min(image.stamp_ns for image in self.images)
+
+    @property
+    def arrival_s(self) -> float:
+        """When its last image came, monotonic clock."""
+        return max(image.arrival_s for image in self.images)
+
+
+class CameraSync(Generic[Message]):
+    """Per-camera buffers, each sorted by stamp and bounded by ``capacity``.
+
+    Every image that enters ends in a set, in a counted drop, or is still buffered. Causes:
+    image_duplicate (a stamp that was there before), image_late (older than the camera's image in the
+    last set), image_unmatched (a newer set was completed without it), image_overflow (waited too long),
+    image_time_jump (time went back while it waited).
+    """
+
+    def __init__(self, cameras: Sequence[str], max_spread_ns: int, capacity: int, account: Account) -> None:
+        self._max_spread_ns = max_spread_ns
+        self._capacity = capacity
+        self._account = account
+        self._buffers: dict[str, list[Stored[Message]]] = {camera: [] for camera in cameras}
+        self._taken_ns: dict[str, int] = {}
+
+    @property
+    def buffered(self) -> int:
+        """How many images wait."""
+        return sum(map(len, self._buffers.values()))
+
+    def add(self, camera: str, image: Stored[Message]) -> ImageSet[Message] | None:
+        """Store an image; the set it completes, if it does."""
+        buffer = self._buffers[camera]
+        if image.stamp_ns < self._newest_ns(camera) - BACKWARD_JUMP_NS:
+            self._drop(camera, len(buffer), "image_time_jump")
+            self.rewind(image.stamp_ns)
+        if self._refuse(camera, image.stamp_ns):
+            return None
+        insort(buffer, image, key=_stamp)
+        start_ns = self._start_of_set(image.stamp_ns)
+        if start_ns is not None:
+            return self._take(start_ns)
+        self._drop(camera, max(0, len(buffer) - self._capacity), "image_overflow")
+        return None
+
+    def rewind(self, now_ns: int) -> None:
+        """Time went back to about ``now_ns``: drop what is from later, and take older stamps again."""
+        self._taken_ns.clear()
+        for buffer in self._buffers.values():
+            keep = bisect_left(buffer, now_ns + BACKWARD_JUMP_NS, key=_stamp)
+            later = len(buffer) - keep
+            del buffer[keep:]
+            self._account.drop("image_time_jump", later)
+
+    def clear(self, cause: str) -> None:
+        """Drop all that waits."""
+        for camera, buffer in self._buffers.items():
+            self._drop(camera, len(buffer), cause)
+
+    def _newest_ns(self, camera: str) -> int:
+        buffer = self._buffers[camera]
+        return buffer[-1].stamp_ns if buffer else self._taken_ns.get(camera, 0)
+
+    def _refuse(self, camera: str, stamp_ns: int) -> bool:
+        """Whether an image of that stamp has no place any more; counts why."""
+        buffer, taken_ns = self._buffers[camera], self._taken_ns.get(camera, -1)
+        place = bisect_left(buffer, stamp_ns, key=_stamp)
+        if stamp_ns == taken_ns or (place < len(buffer) and buffer[place].stamp_ns == stamp_ns):
+            self._account.drop("image_duplicate")
+            return True
+        if stamp_ns < taken_ns:
+            self._account.drop("image_late")
+            return True
+        return False
+
+    def _start_of_set(self, stamp_ns: int) -> int | None:
+        """Oldest stamp of the newest complete set, or None.
+
+        Only a set that holds the image just stored can have become complete, so the window starts
+        within ``max_spread_ns`` before it.
+        """
+        earliest_ns = stamp_ns - self._max_spread_ns
+        starts = {
+            image.stamp_ns
+            for buffer in self._buffers.values()
+            for image in buffer
+            if earliest_ns <= image.stamp_ns <= stamp_ns
+        }
+        return next((start_ns for start_ns in sorted(starts, reverse=True) if self._is_complete(start_ns)), None)
+
+    def _is_complete(self, start_ns: int) -> bool:
+        for buffer in self._buffers.values():
+            place = bisect_left(buffer, start_ns, key=_stamp)
+            if place == len(buffer) or buffer[place].stamp_ns > start_ns + self._max_spread_ns:
+                return False
+        return True
+
+    def _take(self, start_ns: int) -> ImageSet[Message]:
+        """Of each camera the first image from ``start_ns`` on; what waited longer has missed its set."""
+        images = []
+        for camera, buffer in self._buffers.items():
+            self._drop(camera, bisect_left(buffer, start_ns, key=_stamp), "image_unmatched")
+            images.append(buffer.pop(0))
+            self._taken_ns[camera] = images[-1].stamp_ns
+        return ImageSet(tuple(images))
+
+    def _drop(self, camera: str, oldest: int, cause: str) -> None:
+        """Drop that many of a camera's oldest images."""
+        del self._buffers[camera][:oldest]
+        self._account.drop(cause, oldest)

@@ -1,0 +1,210 @@
+"""The detector from outside: its process, its parameters, and what it publishes. For demos, checks and scores."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from lifecycle_msgs.srv import GetState
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.parameter_client import AsyncParameterClient
+from rclpy.qos import QoSProfile
+from tqdm import tqdm
+
+from tggbc_ros.core.types import Boxes3D
+from tggbc_ros.msg import BoundingBox3DArray, FrameReport
+
+NODE = "/detector"
+START_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 10.0
+ANSWER_TIMEOUT_S = 180.0
+
+
+class ClientError(RuntimeError):
+    """A process that ended early or a node that does not answer, with what it said last."""
+
+
+class Process:
+    """A program of this package as a child process; its output goes to ``log``.
+
+    To be used in a ``with`` block, which ends it by SIGINT as a launch file would.
+    """
+
+    def __init__(self, module: str, arguments: Sequence[str], log: Path) -> None:
+        self.name = module.rpartition(".")[2]
+        self._command = [sys.executable, "-m", module, *arguments]
+        self._log = log
+
+    def __enter__(self) -> Process:
+        """Start it."""
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        with self._log.open("w", encoding="utf-8") as output:
+            environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+            self._child = subprocess.Popen(self._command, stdout=output, stderr=subprocess.STDOUT, env=environment)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Interrupt it, and kill it if it does not end in time."""
+        if self._child.poll() is None:
+            self._child.send_signal(signal.SIGINT)
+        try:
+            self._child.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+
+    def is_running(self) -> bool:
+        """Whether it has not ended; raises ClientError with its last lines if it failed."""
+        status = self._child.poll()
+        if status is None:
+            return True
+        if status != 0:
+            lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
+            raise ClientError(f"{self.name} ended with status {status}:\n" + "\n".join(lines))
+        return False
+
+
+def detector_process(parameters: Mapping[str, object], log: Path) -> Process:
+    """The node with these parameters; Python values, lists included."""
+    arguments = ["--ros-args"]
+    for name, value in parameters.items():
+        arguments += ["-p", f"{name}:={_yaml(value)}"]
+    return Process("tggbc_ros.ros.detector_node", arguments, log)
+
+
+def player_process(bag: Path, arguments: Sequence[str], log: Path) -> Process:
+    """Our bag player on that bag."""
+    return Process("tggbc_ros.ros.bag_player", [str(bag), "--no-progress", *arguments], log)
+
+
+class DetectorClient(Node):
+    """Collects what the detector publishes, by stamp in nanoseconds, and turns its parameters."""
+
+    def __init__(self) -> None:
+        super().__init__("detector_client")
+        self.boxes: dict[int, BoundingBox3DArray] = {}
+        self.reports: dict[int, FrameReport] = {}
+        deep = QoSProfile(depth=1000)
+        self.create_subscription(BoundingBox3DArray, f"{NODE}/boxes", self._on_boxes, deep)
+        self.create_subscription(FrameReport, f"{NODE}/report", self._on_report, deep)
+        self._parameters = AsyncParameterClient(self, NODE.lstrip("/"))
+        self._state = self.create_client(GetState, f"{NODE}/get_state")
+        self._executor_of_client = SingleThreadedExecutor()
+        self._executor_of_client.add_node(self)
+
+    def wait_for(self, holds: Callable[[], bool], timeout_s: float, alive: Sequence[Process] = ()) -> bool:
+        """Receive until ``holds`` or the time is over; raises ClientError when a process has failed."""
+        deadline_s = time.monotonic() + timeout_s
+        while not holds():
+            if time.monotonic() > deadline_s:
+                return False
+            for process in alive:
+                process.is_running()
+            self._executor_of_client.spin_once(timeout_sec=0.05)
+        return True
+
+    def wait_until_active(self, process: Process, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Until the node is active and heard; raises ClientError if it ends first or takes too long."""
+        deadline_s = time.monotonic() + timeout_s
+        while time.monotonic() < deadline_s:
+            if not process.is_running():
+                raise ClientError(f"{process.name} ended before it was active")
+            if self._lifecycle_state(process) == "active" and self.count_publishers(f"{NODE}/report"):
+                return
+            self.wait_for(lambda: False, 0.2, [process])
+        raise ClientError(f"{process.name} was not active after {timeout_s:g} s")
+
+    def set_parameters_of_detector(self, values: Mapping[str, object], timeout_s: float = 10.0) -> None:
+        """Set live parameters through the service; raises ClientError with the node's reason."""
+        future = self._parameters.set_parameters([Parameter(name, value=value) for name, value in values.items()])
+        if not self.wait_for(future.done, timeout_s):
+            raise ClientError(f"{NODE} did not answer within {timeout_s:g} s")
+        refused = [result.reason for result in future.result().results if not result.successful]
+        if refused:
+            raise ClientError(f"{NODE} refused {dict(values)}: {'; '.join(refused)}")
+
+    def _lifecycle_state(self, process: Process) -> str:
+        if not self._state.service_is_ready():
+            return "unknown"
+        future = self._state.call_async(GetState.Request())
+        if not self.wait_for(future.done, 2.0, [process]):
+            return "unknown"
+        return str(future.result().current_state.label)
+
+    def _on_boxes(self, message: BoundingBox3DArray) -> None:
+        self.boxes[stamp_ns(message)] = message
+
+    def _on_report(self, message: FrameReport) -> None:
+        self.reports[stamp_ns(message)] = message
+
+
+@contextmanager
+def replay(
+    bag: Path, frames: int, parameters: Mapping[str, object], live: Mapping[str, object], logs: Path
+) -> Iterator[DetectorClient]:
+    """Play a bag of ``frames`` image sets into a detector node of its own process, set by set, to the end.
+
+    parameters: the node's, at the start. live: those that are set when it is active. Yields the client that
+    heard it all; raises ClientError if a set stays without an answer. rclpy must be initialised.
+    """
+    player = player_process(bag, ["--clock", "--lockstep", f"{NODE}/report"], logs / "player.log")
+    with detector_process({"use_sim_time": True, **parameters}, logs / "detector.log") as detector:
+        client = DetectorClient()
+        client.wait_until_active(detector)
+        if live:
+            client.set_parameters_of_detector(live)
+        done = 0
+        with player, tqdm(total=frames, desc=bag.name, unit="frame", disable=None) as bar:
+            while done < frames:
+                client.wait_for(lambda before=done: len(client.reports) > before, ANSWER_TIMEOUT_S, [detector, player])
+                if len(client.reports) == done:
+                    raise ClientError(f"frame {done + 1} of {frames} was not answered in {ANSWER_TIMEOUT_S:g} s")
+                bar.update(len(client.reports) - done)
+                done = len(client.reports)
+        yield client
+        client.destroy_node()
+
+
+def stamp_ns(message: BoundingBox3DArray | FrameReport) -> int:
+    """The header's stamp in nanoseconds."""
+    stamp = message.header.stamp
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+def boxes_of(message: BoundingBox3DArray, class_names: Sequence[str]) -> Boxes3D:
+    """The message's boxes, in its frame; raises ValueError for a class that is not among the names."""
+    rows = message.boxes
+    return Boxes3D(
+        center=np.array([[box.pose.position.x, box.pose.position.y, box.pose.position.z] for box in rows]).reshape(
+            -1, 3
+        ),
+        size=np.array([[box.size.x, box.size.y, box.size.z] for box in rows]).reshape(-1, 3),
+        yaw=np.array([2 * math.atan2(box.pose.orientation.z, box.pose.orientation.w) for box in rows]),
+        velocity=np.array([[box.velocity.x, box.velocity.y] for box in rows]).reshape(-1, 2),
+        score=np.array([box.score for box in rows], dtype=np.float64),
+        label=np.array([class_names.index(box.class_name) for box in rows], dtype=np.int64),
+        query=np.arange(len(rows), dtype=np.int64),
+    )
+
+
+def _yaml(value: object) -> str:
+    """A parameter value as the command line takes it; a bare path or word would not survive every YAML rule."""
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(list(value)) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,239 @@
+"""The node: lifecycle, parameters, services and diagnostics. What one frame goes through is in frame_line.py."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, JumpThreshold
+from rclpy.clock_type import ClockType
+from rclpy.duration import Duration
+from rclpy.exceptions import ParameterException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from std_srvs.srv import Trigger
+
+from tggbc_ros import backends
+from tggbc_ros.core.config import model_config
+from tggbc_ros.core.detector import Detector, Network
+from tggbc_ros.ros import diagnostics, params
+from tggbc_ros.ros.camera_sync import BACKWARD_JUMP_NS
+from tggbc_ros.ros.frame_line import FrameLine
+from tggbc_ros.ros.outputs import Outputs
+from tggbc_ros.ros.report import Identity
+
+DIAGNOSTICS_PERIOD_S = 1.0
+SHUTDOWN_TIMEOUT_S = 1.5
+DEACTIVATE_TIMEOUT_S = 60.0
+
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+Transition = Callable[["DetectorNode", LifecycleState], TransitionCallbackReturn]
+
+
+def _loud(transition: Transition) -> Transition:
+    """Log what goes wrong in a transition: rclpy turns any exception into the error state, silently."""
+
+    @wraps(transition)
+    def logged(node: DetectorNode, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            return transition(node, state)
+        except Exception:
+            node.get_logger().error(f"{transition.__name__} failed:\n{traceback.format_exc()}")
+            raise
+
+    return logged
+
+
+class DetectorNode(LifecycleNode):
+    """Six camera topics in, 3D boxes out.
+
+    Configured it holds the network, active also subscriptions and temporal memory. load_network: as
+    `backends.load_network`. Raises ValueError or rclpy's ParameterException for a bad parameter.
+    """
+
+    def __init__(self, load_network: Callable[..., Network] = backends.load_network, **options: Any) -> None:
+        super().__init__("detector", **options)
+        self.settings = params.declare(self)
+        self._load_network = load_network
+        self._detector: Detector | None = None
+        self._identity: Identity | None = None
+        self._outputs: Outputs | None = None
+        self.line: FrameLine | None = None
+        self.add_on_set_parameters_callback(self._check_parameters)
+        self.add_post_set_parameters_callback(self._take_parameters)
+        self.create_service(Trigger, "~/reset_memory", self._on_reset_memory)
+        jump_back = JumpThreshold(
+            min_forward=None, min_backward=Duration(nanoseconds=-BACKWARD_JUMP_NS), on_clock_change=False
+        )
+        self._jumps = self.get_clock().create_jump_callback(jump_back, post_callback=self._on_clock_jump)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=steady)
+
+    @property
+    def state(self) -> str:
+        """The lifecycle state's name."""
+        return str(self._state_machine.current_state[1])
+
+    @_loud
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the network; fails, saying why in one line, where it cannot be had."""
+        settings = self.settings
+        try:
+            model = model_config(settings.model)
+            network = self._load_network(
+                settings.backend, model, settings.checkpoint_path(), settings.device, settings.allow_random_weights
+            )
+            self._outputs = Outputs(self, model.class_names)
+        except (ValueError, OSError, ImportError, RuntimeError) as error:
+            self.get_logger().fatal(f"cannot configure: {error}")
+            return FAILURE
+        self._identity = Identity(model.name, network.weights, settings.backend, str(network.device))
+        self._detector = Detector(network, settings.pruning(), settings.memory(), settings.decode())
+        self.get_logger().info(f"{model.name} on {network.device}, weights {network.weights}")
+        return super().on_configure(state)
+
+    @_loud
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe and begin to infer."""
+        assert self._detector and self._identity and self._outputs  # on_configure made them
+        result = super().on_activate(state)
+        self.line = FrameLine(self, lambda: self.settings, self._detector, self._identity, self._outputs)
+        return result
+
+    @_loud
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribe and drop memory, keep the network."""
+        if not self.stop(DEACTIVATE_TIMEOUT_S):
+            raise TimeoutError(f"the set in work did not end within {DEACTIVATE_TIMEOUT_S:.0f} s")
+        if self._detector is not None:
+            self._detector.reset_memory("deactivated")
+        return super().on_deactivate(state)
+
+    @_loud
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the network."""
+        result = super().on_cleanup(state)
+        self._release()
+        return result
+
+    @_loud
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop and free everything, from any state."""
+        self.stop(DEACTIVATE_TIMEOUT_S)
+        result = super().on_shutdown(state)
+        self._release()
+        return result
+
+    @_loud
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Back to unconfigured, from where one can try again."""
+        self.stop(DEACTIVATE_TIMEOUT_S)
+        self._release()
+        return SUCCESS
+
+    def stop(self, timeout_s: float) -> bool:
+        """End subscriptions and worker; whether nothing is in work any more."""
+        line, self.line = self.line, None
+        return line.stop(timeout_s) if line else True
+
+    def _release(self) -> None:
+        if self._outputs is not None:
+            self._outputs.close()
+        self._detector, self._identity, self._outputs = None, None, None
+
+    def _check_parameters(self, changes: list[Parameter]) -> SetParametersResult:
+        """Accept or say why not: live parameters any time, the others only while nothing is loaded."""
+        fixed = [change.name for change in changes if change.name in params.NAMES - params.LIVE]
+        if fixed and self._detector is not None:
+            reason = f"{', '.join(fixed)} can only change while the node is unconfigured; it is {self.state}"
+            return SetParametersResult(successful=False, reason=reason)
+        try:
+            params.with_changes(self.settings, changes)
+        except ValueError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _take_parameters(self, changes: list[Parameter]) -> None:
+        """One assignment, so that the worker sees all of a change or nothing of it."""
+        self.settings = params.with_changes(self.settings, changes)
+
+    def _on_reset_memory(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self.line is None:
+            response.success, response.message = False, f"the node is {self.state}: there is no memory"
+            return response
+        self.line.request_reset("service")
+        response.success, response.message = True, "memory is dropped before the next set"
+        return response
+
+    def _on_clock_jump(self, jump: object) -> None:
+        if self.line is not None:
+            self.line.on_clock_jump(self.get_clock().now().nanoseconds)
+
+    def _publish_diagnostics(self) -> None:
+        line = self.line
+        alive = line is not None and line.worker.is_alive()
+        message = DiagnosticArray(
+            status=[diagnostics.node_status(self.state, alive), diagnostics.network_status(self._identity)]
+        )
+        message.header.stamp = self.get_clock().now().to_msg()
+        if line is not None:
+            totals = line.account.totals()
+            message.status += [diagnostics.camera_status(*feed) for feed in line.cameras.feeds.items()]
+            message.status.append(diagnostics.sync_status(totals, line.sync.buffered))
+            message.status.append(diagnostics.pose_status(self.settings.ego_pose_source, line.poses.fixed_lidar))
+            message.status.append(diagnostics.memory_status(totals, line.last_step))
+        self._diagnostics.publish(message)
+        if line is not None and not alive:
+            raise RuntimeError("the worker thread has died; its traceback is above")
+
+
+def main(args: list[str] | None = None, load_network: Callable[..., Network] = backends.load_network) -> int:
+    """Run the node until SIGINT or SIGTERM; 1 if it cannot start."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as SIGINT: KeyboardInterrupt, wherever we are
+    node, status = None, 1
+    try:
+        rclpy.init(args=args)
+        node = DetectorNode(load_network)
+        if not node.settings.autostart or _start(node):
+            executor = SingleThreadedExecutor()
+            executor.add_node(node)
+            executor.spin()
+            status = 0
+    except (ParameterException, ValueError) as error:
+        print(f"detector_node: {error}", file=sys.stderr)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        status = 0
+    finally:
+        _end(node, status)
+    return status
+
+
+def _start(node: DetectorNode) -> bool:
+    return node.trigger_configure() == SUCCESS and node.trigger_activate() == SUCCESS
+
+
+def _end(node: DetectorNode | None, status: int) -> None:
+    """Stop within the time that a launch file grants, even in the middle of a frame."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    finished = node.stop(SHUTDOWN_TIMEOUT_S) if node else True
+    rclpy.try_shutdown()
+    if not finished:
+        # The worker is inside the network: neither can it be interrupted, nor does Python end while it runs there.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

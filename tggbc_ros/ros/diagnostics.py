@@ -1,0 +1,94 @@
+"""/diagnostics from the consumer's side: what arrives, what is made of it, and what it rests on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+
+from tggbc_ros.core.types import StepReport
+from tggbc_ros.ros.camera_topics import Feed
+from tggbc_ros.ros.drops import Totals
+from tggbc_ros.ros.report import Identity
+
+STALE_S = 2.0
+"""A camera that sent nothing for longer is stale."""
+
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+
+
+def status(name: str, level: bytes, message: str, values: Mapping[str, object]) -> DiagnosticStatus:
+    """One line of the diagnostics."""
+    pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
+    return DiagnosticStatus(name=f"detector: {name}", level=level, message=message, hardware_id="", values=pairs)
+
+
+def node_status(state: str, worker_alive: bool) -> DiagnosticStatus:
+    """The lifecycle state; anything but active is worth a warning, a dead worker is an error."""
+    if state == "active" and not worker_alive:
+        return status("node", ERROR, "the worker thread has died", {"state": state})
+    return status("node", OK if state == "active" else WARN, state, {"state": state})
+
+
+def network_status(identity: Identity | None) -> DiagnosticStatus:
+    """Which network, with which weights."""
+    if identity is None:
+        return status("network", WARN, "not loaded", {})
+    random = identity.weights == "RANDOM"
+    message = "RANDOM weights: boxes mean nothing" if random else identity.weights
+    return status("network", WARN if random else OK, message, vars(identity))
+
+
+def camera_status(camera: str, feed: Feed) -> DiagnosticStatus:
+    """Never seen, stale or fresh, from its images as they arrive here."""
+    values: dict[str, object] = {
+        "topic": feed.source.topic if feed.source else "not published",
+        "type": feed.source.kind.__name__ if feed.source else "",
+        "reliable": feed.source.reliable if feed.source else "",
+        "images": feed.images,
+        "camera_info": "seen" if feed.info else "never seen",
+        "last_error": feed.last_error,
+    }
+    if feed.last_arrival_s is None:
+        return status(f"camera {camera}", ERROR, "never seen", values)
+    age_s = time.monotonic() - feed.last_arrival_s
+    values["age_s"] = f"{age_s:.3f}"
+    if age_s > STALE_S:
+        return status(f"camera {camera}", ERROR, f"stale: silent for {age_s:.1f} s", values)
+    if feed.info is None:
+        return status(f"camera {camera}", ERROR, "no CameraInfo", values)
+    return status(f"camera {camera}", OK, "fresh", values)
+
+
+def sync_status(totals: Totals, buffered: int) -> DiagnosticStatus:
+    """Sets and drops by cause."""
+    values = {
+        "sets_received": totals.sets_received,
+        "sets_published": totals.sets_published,
+        "images_waiting": buffered,
+    }
+    if totals.sets_received == 0:
+        return status("synchroniser", WARN, "no complete set yet", {**values, **totals.drops})
+    message = f"{totals.sets_published} of {totals.sets_received} sets published"
+    return status("synchroniser", OK, message, {**values, **totals.drops})
+
+
+def pose_status(source: str, fixed_lidar: bool) -> DiagnosticStatus:
+    """Where poses come from; a mounting from the parameters is a fallback, so a warning."""
+    values = {"source": source, "lidar2base": "parameter" if fixed_lidar else "TF"}
+    if fixed_lidar:
+        return status("ego pose", WARN, "lidar mounting from the parameter lidar2base", values)
+    return status("ego pose", OK, source, values)
+
+
+def memory_status(totals: Totals, last: StepReport | None) -> DiagnosticStatus:
+    """Age of the temporal memory at the last set, and why it was dropped."""
+    values: dict[str, object] = {f"resets: {cause}": count for cause, count in totals.resets.items()}
+    values["last_reset_cause"] = totals.last_reset_cause
+    if last is None:
+        return status("memory", OK, "empty", values)
+    values |= {"age_s": f"{last.memory_age_s:.3f}", "keep_ratio": last.keep_ratio}
+    values |= {"keep_ratio_used": f"{last.keep_ratio_used:.4f}"}
+    values |= {f"stage_ms: {stage}": f"{ms:.1f}" for stage, ms in last.stage_ms.items()}
+    return status("memory", OK, f"{last.memory_age_s:.3f} s old", values)

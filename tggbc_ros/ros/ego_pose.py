@@ -1,0 +1,239 @@
+"""Where the vehicle was when each image was taken, and where the cameras sit: from TF or odometry."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from geometry_msgs.msg import Pose, Transform, TransformStamped
+from nav_msgs.msg import Odometry
+from rclpy.duration import Duration
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.time import Time
+from tf2_msgs.msg import TFMessage
+
+from tggbc_ros.core.geometry import invert_rigid, rigid, rotation_from_quaternion
+from tggbc_ros.core.types import Array
+from tggbc_ros.ros.camera_sync import BACKWARD_JUMP_NS
+from tggbc_ros.ros.drops import Account, BadInputError
+from tggbc_ros.ros.params import Settings
+
+POLL_S = 0.005
+LATEST = Time()
+
+
+class TransformBuffer(Protocol):
+    """What is used of ``tf2_ros.Buffer``."""
+
+    def set_transform(self, transform: TransformStamped, authority: str) -> None:
+        """Add a sample."""
+
+    def set_transform_static(self, transform: TransformStamped, authority: str) -> None:
+        """Add a transform that does not change."""
+
+    def clear(self) -> None:
+        """Forget all but the static transforms."""
+
+    def can_transform(self, target_frame: str, source_frame: str, time: Time) -> bool:
+        """Whether `lookup_transform` would succeed."""
+
+    def lookup_transform(self, target_frame: str, source_frame: str, time: Time) -> TransformStamped:
+        """source2target at that time; time 0 asks for the latest."""
+
+
+def open_buffer(cache_s: float) -> tuple[TransformBuffer, type[Exception]]:
+    """A transform buffer and what it raises: tf2's where installed, else ours."""
+    if importlib.util.find_spec("tf2_ros") is None:
+        from tggbc_ros.ros import transform_buffer
+
+        return transform_buffer.TransformBuffer(cache_s), transform_buffer.TransformException
+    import tf2_ros
+
+    # Without the node: it would clear itself only where /clock jumps, and a bag may loop without /clock. See _store.
+    return tf2_ros.Buffer(Duration(nanoseconds=int(cache_s * 1e9))), tf2_ros.TransformException
+
+
+@dataclass(frozen=True, eq=False)
+class SetGeometry:
+    """The matrices of one image set.
+
+    lidar2cam: [N, 4, 4], lidar frame at the reference time -> each camera at its own stamp.
+    lidar2global: [4, 4], at the reference time. lidar2output: [4, 4], for what is published.
+    """
+
+    lidar2cam: Array
+    lidar2global: Array
+    lidar2output: Array
+
+
+class EgoPose:
+    """Keeps transforms as they come; answers from another thread, waiting for those on their way.
+
+    Transforms that cannot be used are counted in ``account``. ``stopping`` ends a wait early.
+    """
+
+    def __init__(self, node: LifecycleNode, settings: Settings, account: Account, stopping: threading.Event) -> None:
+        self._node = node
+        self._settings = settings
+        self._account = account
+        self._stopping = stopping
+        self._newest_ns: dict[str, int] = {}
+        self._tf, self._error = open_buffer(settings.pose_cache_s)
+        self.fixed_lidar = False
+        """Whether the lidar's mounting came from the parameter lidar2base, for want of TF."""
+        latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._subscriptions = [
+            node.create_subscription(TFMessage, "/tf", self._on_tf, QoSProfile(depth=100)),
+            node.create_subscription(TFMessage, "/tf_static", self._on_tf_static, latched),
+        ]
+        self._ego = self._tf
+        if settings.ego_pose_source == "odom":
+            self._ego, _ = open_buffer(settings.pose_cache_s)
+            self._subscriptions.append(
+                node.create_subscription(Odometry, "odom", self._on_odometry, QoSProfile(depth=100))
+            )
+
+    def close(self) -> None:
+        """Receive no more."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+
+    def geometry(self, frame_ids: Sequence[str], stamps_ns: Sequence[int]) -> SetGeometry:
+        """Matrices of a set whose images have these frames and stamps; raises BadInputError.
+
+        lidar2cam = inv(cam2ego) inv(ego2global at the image's stamp) (ego2global at the reference time) lidar2ego
+        """
+        deadline_s = time.monotonic() + self._settings.pose_timeout_s
+        reference_ns = max(stamps_ns)
+        ego2global = self._ego2global(reference_ns, deadline_s)
+        lidar2ego = self._lidar2ego(deadline_s)
+        lidar2global = ego2global @ lidar2ego
+        global2cam = [
+            invert_rigid(self._ego2global(stamp_ns, deadline_s) @ self._mounting(frame_id, deadline_s))
+            for frame_id, stamp_ns in zip(frame_ids, stamps_ns, strict=True)
+        ]
+        lidar2output = self._ego2output(ego2global, reference_ns, deadline_s) @ lidar2ego
+        return SetGeometry(np.stack(global2cam) @ lidar2global, lidar2global, lidar2output)
+
+    def _ego2global(self, stamp_ns: int, deadline_s: float) -> Array:
+        frames = self._settings.global_frame, self._settings.base_frame
+        return self._lookup(self._ego, *frames, Time(nanoseconds=stamp_ns), deadline_s)
+
+    def _mounting(self, frame_id: str, deadline_s: float) -> Array:
+        """A sensor's place on the vehicle: sensor2ego [4, 4]."""
+        if not frame_id:
+            raise BadInputError("no_frame_id", "an image has an empty header.frame_id, expected its camera's frame")
+        return self._lookup(self._tf, self._settings.base_frame, frame_id, LATEST, deadline_s)
+
+    def _lidar2ego(self, deadline_s: float) -> Array:
+        """By TF, else as configured; once it came from the configuration, TF is asked without waiting."""
+        fixed = self._settings.fixed_lidar2base()
+        try:
+            matrix = self._mounting(self._settings.lidar_frame, 0.0 if self.fixed_lidar else deadline_s)
+        except BadInputError as error:
+            if fixed is None:
+                raise
+            if not self.fixed_lidar:
+                self._node.get_logger().warning(f"{error}; taking the parameter lidar2base instead")
+            self.fixed_lidar = True
+            return fixed
+        self.fixed_lidar = False
+        return matrix
+
+    def _ego2output(self, ego2global: Array, stamp_ns: int, deadline_s: float) -> Array:
+        settings = self._settings
+        if settings.output_frame == settings.base_frame:
+            return np.eye(4)
+        if settings.output_frame == settings.global_frame:
+            return ego2global
+        when = Time(nanoseconds=stamp_ns)
+        return self._lookup(self._tf, settings.output_frame, settings.base_frame, when, deadline_s)
+
+    def _lookup(self, buffer: TransformBuffer, target: str, source: str, when: Time, deadline_s: float) -> Array:
+        """source2target [4, 4] at that time, waiting until ``deadline_s`` (monotonic clock)."""
+        while not buffer.can_transform(target, source, when):
+            if time.monotonic() >= deadline_s or self._stopping.wait(POLL_S):
+                break
+        try:
+            return matrix_of(buffer.lookup_transform(target, source, when).transform)
+        except self._error as error:
+            raise BadInputError(self._why_missing(buffer, target, source, when), str(error)) from error
+
+    def _why_missing(self, buffer: TransformBuffer, target: str, source: str, when: Time) -> str:
+        """Name the cause: no such chain of frames, data that begin later, or data that did not come in time."""
+        try:
+            latest = buffer.lookup_transform(target, source, LATEST)
+        except self._error:
+            return "pose_missing"
+        latest_ns = Time.from_msg(latest.header.stamp).nanoseconds
+        return "pose_expired" if latest_ns > when.nanoseconds else "pose_timeout"
+
+    def _on_tf(self, message: TFMessage) -> None:
+        for transform in message.transforms:
+            if self._is_usable(transform.transform, transform.child_frame_id):
+                self._store(self._tf, transform)
+
+    def _on_tf_static(self, message: TFMessage) -> None:
+        for transform in message.transforms:
+            if self._is_usable(transform.transform, transform.child_frame_id):
+                self._tf.set_transform_static(transform, "tf_static")
+
+    def _on_odometry(self, message: Odometry) -> None:
+        settings = self._settings
+        if message.child_frame_id not in ("", settings.base_frame):
+            self._refuse("odometry_bad_frame", f"pose of {message.child_frame_id!r}, expected {settings.base_frame!r}")
+            return
+        transform = TransformStamped(
+            header=message.header, child_frame_id=settings.base_frame, transform=transform_of(message.pose.pose)
+        )
+        transform.header.frame_id = settings.global_frame
+        if self._is_usable(transform.transform, settings.base_frame):
+            self._store(self._ego, transform)
+
+    def _store(self, buffer: TransformBuffer, transform: TransformStamped) -> None:
+        """Keep a sample. One from long before its frame's last tells of a bag that began again: the rest is stale."""
+        stamp_ns = Time.from_msg(transform.header.stamp).nanoseconds
+        if stamp_ns < self._newest_ns.get(transform.child_frame_id, 0) - BACKWARD_JUMP_NS:
+            buffer.clear()
+            self._newest_ns.clear()
+        self._newest_ns[transform.child_frame_id] = max(stamp_ns, self._newest_ns.get(transform.child_frame_id, 0))
+        buffer.set_transform(transform, "tggbc_ros")
+
+    def _is_usable(self, transform: Transform, child: str) -> bool:
+        try:
+            matrix_of(transform)
+        except BadInputError as error:
+            self._refuse("transform_invalid", f"{child}: {error}")
+            return False
+        return True
+
+    def _refuse(self, cause: str, detail: str) -> None:
+        self._account.drop(cause)
+        self._node.get_logger().warning(f"{cause}: {detail}", throttle_duration_sec=5.0)
+
+
+def matrix_of(transform: Transform) -> Array:
+    """child2parent [4, 4]; raises BadInputError for a quaternion off norm 1 or a number that is not finite."""
+    translation, rotation = transform.translation, transform.rotation
+    place = (translation.x, translation.y, translation.z)
+    if not all(map(math.isfinite, place)):
+        raise BadInputError("transform_invalid", f"translation {place} is not finite")
+    try:
+        return rigid(rotation_from_quaternion(rotation.x, rotation.y, rotation.z, rotation.w), place)
+    except ValueError as error:
+        raise BadInputError("transform_invalid", str(error)) from error
+
+
+def transform_of(pose: Pose) -> Transform:
+    """The same numbers in TF's type."""
+    transform = Transform(rotation=pose.orientation)
+    place: Any = transform.translation
+    place.x, place.y, place.z = pose.position.x, pose.position.y, pose.position.z
+    return transform

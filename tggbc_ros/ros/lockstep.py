@@ -1,0 +1,90 @@
+"""Replay that waits for the listener: the next set of images goes out when the last one was answered.
+
+A machine slower than the bag then still infers every set, where in real time it would have to drop some.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rosbags.interfaces import Connection
+
+IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+SPIN_S = 0.02
+DEPTH = 1000
+
+
+class Lockstep:
+    """Counts complete sets (one image on every image topic) and the answers on another topic.
+
+    message_class: finds the Python class of a type name. A set not answered within ``timeout_s`` is
+    counted in ``unanswered`` and waited for no longer.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        topic: str,
+        message_class: Callable[[str], type],
+        timeout_s: float,
+        stopped: Callable[[], bool],
+    ) -> None:
+        self.topic = topic
+        self.timeout_s = timeout_s
+        self.unanswered = 0
+        self._node = node
+        self._message_class = message_class
+        self._stopped = stopped
+        self._images: Counter[str] = Counter()
+        self._answers = 0
+        self._complete_ns: int | None = None
+        self._executor = SingleThreadedExecutor(context=node.context)
+        self._executor.add_node(node)
+
+    def subscribe(self) -> bool:
+        """Wait until somebody publishes the answers, and listen; False if nobody does in time."""
+        if not self._spin_until(lambda: bool(self._node.get_publishers_info_by_topic(self.topic))):
+            return False
+        offer = self._node.get_publishers_info_by_topic(self.topic)[0]
+        kind = self._message_class(offer.topic_type)
+        self._node.create_subscription(kind, self.topic, self._on_answer, QoSProfile(depth=DEPTH), raw=True)
+        return self._spin_until(lambda: self._node.count_publishers(self.topic) > 0)
+
+    def watch(self, connections: Sequence[Connection]) -> None:
+        """Begin at the start of the bag with these connections."""
+        self._images = Counter({entry.topic: 0 for entry in connections if entry.msgtype in IMAGE_TYPES})
+        self._answers, self._complete_ns = 0, None
+
+    def published(self, topic: str, timestamp_ns: int) -> None:
+        """Note that a message went out."""
+        if topic in self._images:
+            before = min(self._images.values())
+            self._images[topic] += 1
+            if min(self._images.values()) > before:
+                self._complete_ns = timestamp_ns
+
+    def wait_before(self, timestamp_ns: int) -> float:
+        """If a set was complete before that bag time, wait for its answer; the seconds that it took."""
+        if self._complete_ns is None or timestamp_ns <= self._complete_ns:
+            return 0.0
+        start_s, self._complete_ns = time.monotonic(), None
+        wanted = min(self._images.values()) - self.unanswered
+        if not self._spin_until(lambda: self._answers >= wanted) and not self._stopped():
+            self.unanswered += 1
+        return time.monotonic() - start_s
+
+    def _spin_until(self, holds: Callable[[], bool]) -> bool:
+        deadline_s = time.monotonic() + self.timeout_s
+        while not holds():
+            if self._stopped() or time.monotonic() > deadline_s:
+                return False
+            self._executor.spin_once(timeout_sec=SPIN_S)
+        return True
+
+    def _on_answer(self, message: bytes) -> None:
+        self._answers += 1

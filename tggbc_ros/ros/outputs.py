@@ -1,0 +1,57 @@
+"""The node's own topics, reliable, under its name."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import QoSProfile
+from std_msgs.msg import Header
+from visualization_msgs.msg import MarkerArray
+
+from tggbc_ros.core.types import Boxes3D
+from tggbc_ros.msg import BoundingBox3DArray, FrameReport
+from tggbc_ros.ros import convert
+from tggbc_ros.ros.markers import marker_array
+from tggbc_ros.ros.overlay import load_palette
+
+QOS = QoSProfile(depth=10)
+
+
+class Outputs:
+    """Publishers that speak only while the node is active.
+
+    Raises ImportError where vision_msgs is missing, ValueError for a class without a colour.
+    """
+
+    def __init__(self, node: LifecycleNode, class_names: Sequence[str]) -> None:
+        try:
+            from vision_msgs.msg import Detection3DArray
+        except ImportError as error:
+            raise ImportError(f"vision_msgs is missing ({error}); apt install ros-$ROS_DISTRO-vision-msgs") from error
+        self._node = node
+        self._palette = load_palette(class_names)
+        self._boxes = node.create_lifecycle_publisher(BoundingBox3DArray, "~/boxes", QOS)
+        self._detections = node.create_lifecycle_publisher(Detection3DArray, "~/detections", QOS)
+        self._markers = node.create_lifecycle_publisher(MarkerArray, "~/markers", QOS)
+        self._report = node.create_lifecycle_publisher(FrameReport, "~/report", QOS)
+
+    def close(self) -> None:
+        """Take the topics back."""
+        for publisher in (self._boxes, self._detections, self._markers, self._report):
+            self._node.destroy_lifecycle_publisher(publisher)
+
+    def publish_boxes(self, boxes: Boxes3D, head: Header) -> None:
+        """Boxes in the header's frame, in three forms; those that cost time only where someone listens."""
+        class_names = self._palette.names
+        self._boxes.publish(convert.boxes_array(boxes, class_names, head))
+        if self._detections.get_subscription_count():
+            self._detections.publish(convert.detections(boxes, class_names, head))
+        if self._markers.get_subscription_count():
+            self._markers.publish(marker_array(boxes, self._palette, head))
+
+    def publish_report(self, report: FrameReport, arrival_s: float) -> None:
+        """The report, its latency counted from ``arrival_s`` (monotonic clock) to now."""
+        report.latency_ms = (time.monotonic() - arrival_s) * 1e3
+        self._report.publish(report)

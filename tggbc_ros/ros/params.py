@@ -1,0 +1,211 @@
+"""Every parameter of the node: declared with type, range and description, validated with a reason."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from tggbc_ros.core.config import MODELS, DecodeConfig, MemoryConfig, ModelConfig, PruningConfig, model_config
+from tggbc_ros.core.geometry import rigid, rotation_from_quaternion
+from tggbc_ros.core.types import Array
+
+CAMERAS = ("CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_FRONT_LEFT", "CAM_BACK", "CAM_BACK_LEFT", "CAM_BACK_RIGHT")
+TYPES = {
+    bool: Parameter.Type.BOOL,
+    int: Parameter.Type.INTEGER,
+    float: Parameter.Type.DOUBLE,
+    str: Parameter.Type.STRING,
+    tuple[str, ...]: Parameter.Type.STRING_ARRAY,
+    tuple[float, ...]: Parameter.Type.DOUBLE_ARRAY,
+}
+
+
+def _parameter(
+    default: Any,
+    description: str,
+    *,
+    span: tuple[float, float] | None = None,
+    choices: Iterable[str] = (),
+    live: bool = False,
+) -> Any:
+    """One parameter. span: inclusive range. live: may change while the node is active."""
+    metadata = {"description": description, "span": span, "choices": tuple(choices), "live": live}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The node's parameters, one field each; the core's share of them as its config dataclasses.
+
+    A value out of range raises ValueError, naming parameter, value and what was expected.
+    """
+
+    model: str = _parameter("r50_704", f"Network configuration; shipped: {', '.join(MODELS)}.")
+    checkpoint: str = _parameter("", "File with the weights, .pth or .safetensors.")
+    allow_random_weights: bool = _parameter(False, "Start without a checkpoint. The boxes then mean nothing.")
+    backend: str = _parameter("torch", "Engine that runs the network.")
+    device: str = _parameter("auto", "cpu, cuda, cuda:1, …; auto is the first CUDA device, else the CPU.")
+    autostart: bool = _parameter(True, "Configure and activate at the start, without a lifecycle manager.")
+
+    camera_names: tuple[str, ...] = _parameter(CAMERAS, "The cameras, in the order the network was trained with.")
+    image_topic: str = _parameter("camera/{camera}/image", "Image topic; {camera} stands for the camera's name.")
+    camera_info_topic: str = _parameter("camera/{camera}/camera_info", "CameraInfo topic; {camera} as above.")
+    image_transport: str = _parameter(
+        "auto",
+        "raw: Image; compressed: CompressedImage, on the topic itself or with /compressed; auto: what is published.",
+        choices=("raw", "compressed", "auto"),
+    )
+    camera_qos: str = _parameter(
+        "auto",
+        "Reliability asked of cameras: reliable, sensor_data (best effort), or auto: reliable where offered.",
+        choices=("auto", "reliable", "sensor_data"),
+    )
+    max_spread_s: float = _parameter(
+        0.08,
+        "Newest minus oldest stamp of a set; below the camera period, so that two sweeps cannot mix.",
+        span=(0.0, 1.0),
+    )
+    sync_capacity: int = _parameter(8, "Images of one camera that may wait for the others.", span=(1, 100))
+
+    ego_pose_source: str = _parameter("tf", "Ego pose from TF or from odometry (topic odom).", choices=("tf", "odom"))
+    global_frame: str = _parameter("map", "Fixed frame of the ego pose.")
+    base_frame: str = _parameter("base_link", "Frame of the vehicle.")
+    lidar_frame: str = _parameter("LIDAR_TOP", "The network's frame: x right, y forward, z up.")
+    lidar2base: tuple[float, ...] = _parameter(
+        (), "x y z (metres) qx qy qz qw of the lidar frame in the base frame, used where TF does not know it."
+    )
+    output_frame: str = _parameter("base_link", "Frame of what is published.")
+    pose_timeout_s: float = _parameter(0.5, "How long a set waits for transforms on their way.", span=(0.0, 10.0))
+    pose_cache_s: float = _parameter(10.0, "How far back poses are kept.", span=(1.0, 600.0))
+
+    keep_ratio: float = _parameter(
+        PruningConfig.keep_ratio,
+        "Share of the decoder's keys to keep; 1.0 is the dense network.",
+        span=(0.0, 1.0),
+        live=True,
+    )
+    prune_layers: int = _parameter(
+        PruningConfig.layers, "How many leading decoder layers trim keys.", span=(1, ModelConfig.num_layers), live=True
+    )
+    prune_queries: int = _parameter(
+        PruningConfig.queries,
+        "How many confident queries vote on a key; 0 or less: all.",
+        span=(-1, 100_000),
+        live=True,
+    )
+    score_threshold: float = _parameter(
+        DecodeConfig.score_threshold, "Least score of a published box.", span=(0.0, 1.0), live=True
+    )
+    max_boxes: int = _parameter(DecodeConfig.max_boxes, "Most boxes per set.", span=(1, 10_000))
+    memory_max_gap_s: float = _parameter(MemoryConfig.max_gap_s, "A longer gap between sets drops memory.")
+    memory_max_speed_mps: float = _parameter(MemoryConfig.max_speed_mps, "A faster pose change drops memory.")
+    memory_max_jump_m: float = _parameter(MemoryConfig.max_jump_m, "What a pose may jump on top of that speed.")
+
+    def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):
+            _check(item, getattr(self, item.name))
+        model_config(self.model)
+        if len(set(self.camera_names)) != len(self.camera_names) or not all(self.camera_names):
+            raise ValueError(f"camera_names is {list(self.camera_names)}, expected different names, none empty")
+        for name in ("image_topic", "camera_info_topic"):
+            if "{camera}" not in getattr(self, name):
+                raise ValueError(f"{name} is {getattr(self, name)!r}, expected {{camera}} in it")
+        if self.lidar2base:
+            self.fixed_lidar2base()
+        self.pruning()
+        self.memory()
+        self.decode()
+
+    def fixed_lidar2base(self) -> Array | None:
+        """The configured mounting of the lidar [4, 4]; None where there is none."""
+        if not self.lidar2base:
+            return None
+        if len(self.lidar2base) != 7:
+            raise ValueError(f"lidar2base is {list(self.lidar2base)}, expected seven numbers: x y z qx qy qz qw")
+        return rigid(rotation_from_quaternion(*self.lidar2base[3:]), self.lidar2base[:3])
+
+    def checkpoint_path(self) -> Path | None:
+        """The checkpoint, taken literally: neither a shell nor ~ is expanded."""
+        return Path(self.checkpoint) if self.checkpoint else None
+
+    def pruning(self) -> PruningConfig:
+        """What the decoder prunes."""
+        return PruningConfig(self.keep_ratio, self.prune_layers, self.prune_queries)
+
+    def memory(self) -> MemoryConfig:
+        """When memory is dropped."""
+        return MemoryConfig(self.memory_max_gap_s, self.memory_max_speed_mps, self.memory_max_jump_m)
+
+    def decode(self) -> DecodeConfig:
+        """Which boxes are kept."""
+        return DecodeConfig(self.max_boxes, self.score_threshold)
+
+
+LIVE = frozenset(item.name for item in dataclasses.fields(Settings) if item.metadata["live"])
+NAMES = frozenset(item.name for item in dataclasses.fields(Settings))
+
+
+def _check(item: dataclasses.Field[Any], value: Any) -> None:
+    """Raise unless ``value`` is finite, in its span, and one of its choices."""
+    choices, span = item.metadata["choices"], item.metadata["span"]
+    if choices and value not in choices:
+        raise ValueError(f"{item.name} is {value!r}, expected one of {', '.join(choices)}")
+    numbers = value if isinstance(value, tuple) else (value,)
+    if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
+        raise ValueError(f"{item.name} is {value!r}, expected finite numbers")
+    if span and not span[0] <= value <= span[1]:
+        raise ValueError(f"{item.name} is {value!r}, expected {span[0]} to {span[1]}")
+
+
+def declare(node: Node) -> Settings:
+    """Declare every parameter and return the values at the start.
+
+    Raises ValueError for a bad value; a wrong type or a value outside of its range raises rclpy's own
+    ParameterException.
+    """
+    hints = get_type_hints(Settings)
+    for item in dataclasses.fields(Settings):
+        kind = TYPES[hints[item.name]]
+        default = list(item.default) if isinstance(item.default, tuple) else item.default
+        # An empty list has no element to tell its type by: such a parameter starts unset.
+        node.declare_parameter(item.name, kind if default == [] else default, _descriptor(item, kind))
+    return read(node)
+
+
+def read(node: Node) -> Settings:
+    """The current values; raises ValueError for a bad one."""
+    return with_changes(Settings(), [node.get_parameter_or(name) for name in NAMES])
+
+
+def with_changes(settings: Settings, changes: Iterable[Parameter]) -> Settings:
+    """``settings`` with those parameters changed; foreign ones (use_sim_time) pass. Raises ValueError."""
+    values = {
+        change.name: tuple(change.value) if isinstance(getattr(settings, change.name), tuple) else change.value
+        for change in changes
+        if change.name in NAMES and change.type_ != Parameter.Type.NOT_SET
+    }
+    return dataclasses.replace(settings, **values)
+
+
+def _descriptor(item: dataclasses.Field[Any], kind: Parameter.Type) -> ParameterDescriptor:
+    metadata = item.metadata
+    descriptor = ParameterDescriptor(
+        name=item.name,
+        description=metadata["description"],
+        additional_constraints=f"one of {', '.join(metadata['choices'])}" if metadata["choices"] else "",
+    )
+    if metadata["span"] and kind == Parameter.Type.INTEGER:
+        low, high = map(int, metadata["span"])
+        descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
+    elif metadata["span"]:
+        low, high = map(float, metadata["span"])
+        descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high, step=0.0)]
+    return descriptor
