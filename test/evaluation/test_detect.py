@@ -1,0 +1,89 @@
+"""detect: a sweep gives each ratio what a detector of its own would give, memory and all, and encodes once a frame."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tiny_model import TINY, tiny_network
+
+from tggbc_ros.core.config import DecodeConfig, PruningConfig
+from tggbc_ros.core.detector import Detector, Network
+from tggbc_ros.core.geometry import transform_boxes
+from tggbc_ros.core.types import Boxes3D
+from tggbc_ros.data.records import Sample
+from tggbc_ros.evaluation.detect import Sweep
+from tggbc_ros.evaluation.passes import Pass, Split
+
+PRUNINGS = [PruningConfig(ratio, layers=2, queries=8) for ratio in (1.0, 0.4)]
+DECODE = DecodeConfig(max_boxes=20)
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    return tiny_network()
+
+
+def boxes_of(record: Pass, sample: Sample) -> Boxes3D:
+    return record.detections[sample.token].boxes
+
+
+def same(found: Boxes3D, sample: Sample, alone: Boxes3D) -> bool:
+    expected = transform_boxes(sample.lidar2ego, alone)
+    return np.array_equal(found.center, expected.center) and np.array_equal(found.score, expected.score)
+
+
+def test_each_ratio_is_as_if_alone_and_forgets_between_scenes(network: Network, split: Split) -> None:
+    passes = Sweep(network, PRUNINGS, DECODE).run(split, lambda: None)
+    for pruning, record in zip(PRUNINGS, passes, strict=True):
+        for samples in split.scenes.values():
+            detector = Detector(network, pruning, decode=DECODE)
+            for sample in samples:
+                alone, report = detector.step(sample.camera_frame())
+                assert same(boxes_of(record, sample), sample, alone)
+                np.testing.assert_array_equal(record.detections[sample.token].frame2global, sample.ego2global)
+        assert set(record.keys) == {report.keys}
+        assert record.settings["prune_layers"] == 2
+    assert passes[0].keys[0] == (48, 48, 48)
+    assert passes[1].keys[0][0] == 48 > passes[1].keys[0][-1] == round(0.4 * 48)
+    assert not same(boxes_of(passes[0], sample), sample, boxes_of(passes[1], sample))
+
+
+def test_memory_does_not_cross_into_the_next_scene(network: Network, split: Split) -> None:
+    """Two scenes that follow one another without a gap in time, where the detector itself sees nothing amiss."""
+    first, second, _ = split.scenes["scene-0001"]
+    one, two = Split("one", {"whole": (first, second)}), Split("two", {"a": (first,), "b": (second,)})
+    (whole,), (cut,) = (Sweep(network, PRUNINGS[:1], DECODE).run(each, lambda: None) for each in (one, two))
+    alone, _ = Detector(network, PRUNINGS[0], decode=DECODE).step(second.camera_frame())
+    assert same(boxes_of(cut, second), second, alone)
+    assert not same(boxes_of(whole, second), second, alone)
+
+
+def test_memory_reset_every_frame_is_a_new_detector_every_frame(network: Network, split: Split) -> None:
+    (kept,) = Sweep(network, PRUNINGS[:1], DECODE).run(split, lambda: None)
+    (reset,) = Sweep(network, PRUNINGS[:1], DECODE, reset_every_frame=True).run(split, lambda: None)
+    assert (kept.settings["memory"], reset.settings["memory"]) == ("kept", "reset every frame")
+    samples = split.scenes["scene-0001"]
+    for sample in samples:
+        alone, _ = Detector(network, PRUNINGS[0], decode=DECODE).step(sample.camera_frame())
+        assert same(boxes_of(reset, sample), sample, alone)
+    assert not np.array_equal(boxes_of(kept, samples[2]).center, boxes_of(reset, samples[2]).center)
+
+
+def test_images_are_encoded_once_a_frame_and_charged_to_every_ratio(
+    network: Network, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, encode = [], network.encode
+
+    def counted(images: torch.Tensor) -> torch.Tensor:
+        calls.append(images.shape)
+        return encode(images)
+
+    monkeypatch.setattr(network, "encode", counted)
+    frames = []
+    passes = Sweep(network, PRUNINGS, DECODE).run(split, lambda: frames.append(None))
+    assert len(calls) == len(frames) == 4
+    for record in passes:
+        assert len(record.frame_ms) == len(record.decoder_ms) == 4
+        assert all(whole > part > 0 for whole, part in zip(record.frame_ms, record.decoder_ms, strict=True))
+    assert passes[0].settings["model"] == TINY.name

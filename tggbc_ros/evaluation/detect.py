@@ -1,0 +1,111 @@
+"""The library over a split: every frame once, with one detector, and so one memory, per setting of the pruning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from tggbc_ros.core.config import DecodeConfig, PruningConfig
+from tggbc_ros.core.detector import Detector, Network
+from tggbc_ros.core.geometry import transform_boxes
+from tggbc_ros.core.types import AlignedMemory, CameraFrame, NetworkInput, NetworkOutput, Tokens
+from tggbc_ros.data.records import Sample
+from tggbc_ros.evaluation.passes import Detections, Pass, Split
+
+
+class SharedEncoder:
+    """A network whose image encoder runs once a frame, however many detectors look at that frame.
+
+    Pruning happens behind the encoder, which takes most of the time. ``next_frame`` says that another one comes.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.model = network.model
+        self.device = network.device
+        self.weights = network.weights
+        self._network = network
+        self._features: torch.Tensor | None = None
+
+    def next_frame(self) -> None:
+        """Forget the features of the last frame."""
+        self._features = None
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        """As the network does, for the first who asks."""
+        if self._features is None:
+            self._features = self._network.encode(images)
+        return self._features
+
+    def embed(self, features: torch.Tensor, inputs: NetworkInput) -> Tokens:
+        """As the network does."""
+        return self._network.embed(features, inputs)
+
+    def decode(self, tokens: Tokens, memory: AlignedMemory, pruning: PruningConfig) -> NetworkOutput:
+        """As the network does."""
+        return self._network.decode(tokens, memory, pruning)
+
+    def start_points(self) -> torch.Tensor:
+        """As the network does."""
+        return self._network.start_points()
+
+    def synchronize(self) -> None:
+        """As the network does."""
+        self._network.synchronize()
+
+
+class Sweep:
+    """Detectors side by side, each with its own pruning and memory, over scenes in order.
+
+    reset_every_frame: drop memory before each frame, to see what it is worth; it is always dropped between scenes.
+    """
+
+    def __init__(
+        self, network: Network, prunings: Sequence[PruningConfig], decode: DecodeConfig, reset_every_frame: bool = False
+    ) -> None:
+        self._network = SharedEncoder(network)
+        self._reset_every_frame = reset_every_frame
+        self._detectors = [Detector(self._network, pruning, decode=decode) for pruning in prunings]
+        self.passes = [Pass(pruning.keep_ratio, settings=self._settings(pruning)) for pruning in prunings]
+
+    def run(self, split: Split, on_frame: Callable[[], object]) -> list[Pass]:
+        """Detect in every sample; ``on_frame`` is called after each. The passes, in the order of the prunings."""
+        for scene, samples in split.scenes.items():
+            self._reset(f"start of scene {scene}")
+            for sample in samples:
+                if self._reset_every_frame:
+                    self._reset("every frame")
+                self._step(sample, sample.camera_frame())
+                on_frame()
+        return self.passes
+
+    def _step(self, sample: Sample, frame: CameraFrame) -> None:
+        """One frame through all detectors; each is charged the encoding that the first one did for all.
+
+        Boxes are kept in the vehicle's frame, as the node publishes them.
+        """
+        self._network.next_frame()
+        encode_ms = None
+        for detector, record in zip(self._detectors, self.passes, strict=True):
+            boxes, report = detector.step(frame)
+            stage_ms = dict(report.stage_ms)
+            encode_ms = stage_ms["encode"] if encode_ms is None else encode_ms
+            stage_ms["encode"] = encode_ms
+            record.detections[sample.token] = Detections(transform_boxes(sample.lidar2ego, boxes), sample.ego2global)
+            record.keys.append(report.keys)
+            record.decoder_ms.append(stage_ms["decode"])
+            record.frame_ms.append(sum(stage_ms.values()))
+
+    def _reset(self, cause: str) -> None:
+        for detector in self._detectors:
+            detector.reset_memory(cause)
+
+    def _settings(self, pruning: PruningConfig) -> dict[str, str | int | float]:
+        return {
+            "model": self._network.model.name,
+            "weights": self._network.weights,
+            "device": str(self._network.device),
+            "prune_layers": pruning.layers,
+            "prune_queries": pruning.queries,
+            "memory": "reset every frame" if self._reset_every_frame else "kept",
+        }

@@ -1,0 +1,47 @@
+"""The accuracy of pruning as a picture: scores against what is kept, and against what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from tggbc_ros.evaluation.results import Row
+
+SCORES = {"NDS": ("#0072b2", "o"), "mAP": ("#d55e00", "s")}
+"""Score -> colour and marker that colour-blind readers can tell apart."""
+
+
+def accuracy_plot(rows: Sequence[Row], path: Path, title: str) -> bool:
+    """Write a PNG: mAP and NDS against keep ratio and against decoder time. Rows without a ratio are left out.
+
+    Whether there was anything to draw.
+    """
+    drawn = sorted((row for row in rows if row["keep_ratio"] is not None), key=lambda row: float(row["keep_ratio"]))
+    if not drawn:
+        return False
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    _curves(left, drawn, "keep_ratio", "keep ratio (share of keys left)")
+    _curves(right, drawn, "decoder_ms", "decoder time per frame, median (ms)")
+    for row in drawn:
+        place, above = (row["decoder_ms"], row["NDS"]), (0, 6)
+        right.annotate(f"{row['keep_ratio']:g}", place, above, textcoords="offset points", ha="center", fontsize=8)
+    left.set_ylabel("score")
+    left.set_ylim(0.0, 1.15 * max(0.01, *(float(row[score]) for row in drawn for score in SCORES)))
+    left.legend(loc="lower right")
+    figure.suptitle(title)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    FigureCanvasAgg(figure)
+    figure.savefig(path)
+    return True
+
+
+def _curves(axes: Axes, rows: Sequence[Row], column: str, label: str) -> None:
+    for score, (color, marker) in SCORES.items():
+        axes.plot([row[column] for row in rows], [row[score] for row in rows], color=color, marker=marker, label=score)
+    axes.set_xlabel(label)
+    axes.grid(visible=True, alpha=0.3)

@@ -1,0 +1,116 @@
+"""Official nuScenes scores, one row per keep ratio: of a model, of a recorded node, or of the ground truth itself."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from tggbc_ros import backends
+from tggbc_ros.core.config import CLASS_NAMES, MODELS, DecodeConfig, PruningConfig, model_config
+from tggbc_ros.data.nuscenes import NuScenes
+from tggbc_ros.evaluation.detect import Sweep
+from tggbc_ros.evaluation.passes import Pass, Split, at_newest_images, ground_truth_pass, load_split
+from tggbc_ros.evaluation.plot import accuracy_plot
+from tggbc_ros.evaluation.recorded import BOXES_TOPIC, REPORT_TOPIC, recorded_passes
+from tggbc_ros.evaluation.results import Row, result_row, table, write_results
+from tggbc_ros.evaluation.score import Evaluator
+from tggbc_ros.evaluation.submission import write_submission
+
+KEEP_RATIOS = (1.0, 0.7, 0.5, 0.3, 0.2, 0.1)
+PLOT = "accuracy.png"
+
+
+def evaluate(given: argparse.Namespace) -> list[Row]:
+    """Detect, write one submission per pass, score them, write the table and the plot; the rows."""
+    dataset = NuScenes(given.data, given.version)
+    split = load_split(dataset, given.split)
+    evaluator = Evaluator(dataset.root, dataset.tables.name, given.split)
+    passes = _passes(given, split)
+    names = _names(passes)
+    rows = [_score(record, split, evaluator, given.out / name) for record, name in zip(passes, names, strict=True)]
+    write_results(rows, given.out)
+    title = f"{dataset.tables.name}, split {given.split}: {passes[0].settings.get('model', '')}".rstrip(": ")
+    accuracy_plot(rows, given.out / PLOT, title)
+    return rows
+
+
+def _passes(given: argparse.Namespace, split: Split) -> list[Pass]:
+    if given.ground_truth:
+        return [ground_truth_pass(split)]
+    if given.bag:
+        return recorded_passes(split, given.bag, given.boxes_topic, given.report_topic)
+    prunings = [PruningConfig(ratio, given.prune_layers, given.prune_queries) for ratio in given.keep_ratio]
+    network = backends.load_network(
+        given.backend, model_config(given.model), given.checkpoint, given.device, given.allow_random_weights
+    )
+    sweep = Sweep(network, prunings, DecodeConfig(max_boxes=given.max_boxes), given.reset_memory_every_frame)
+    total = sum(map(len, split.scenes.values()))
+    with tqdm(total=total, unit="frame", desc=f"{given.model}, {len(prunings)} ratios", disable=None) as bar:
+        return sweep.run(at_newest_images(split) if given.node_reference else split, bar.update)
+
+
+def _score(record: Pass, split: Split, evaluator: Evaluator, folder: Path) -> Row:
+    submission = folder / "submission.json"
+    write_submission(submission, [sample.token for sample in split.samples()], record.detections, CLASS_NAMES)
+    return result_row(record, evaluator.score(submission, folder))
+
+
+def _names(passes: Sequence[Pass]) -> list[str]:
+    """A folder for each pass, by its ratio; several passes of one ratio are numbered."""
+    names: list[str] = []
+    for record in passes:
+        name = "all" if record.keep_ratio is None else f"keep_{record.keep_ratio:g}"
+        taken = sum(other == name or other.startswith(f"{name}_") for other in names)
+        names.append(f"{name}_{taken + 1}" if taken else name)
+    return names
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m tggbc_ros.tools.evaluate", description=__doc__)
+    add = parser.add_argument
+    add("--data", type=Path, required=True, metavar="DIR", help="data set in nuScenes' v1.0 schema")
+    add("--version", metavar="NAME", help="which version, if there are several")
+    add("--split", required=True, metavar="NAME", help="official, or one of the version's splits.json")
+    add("--out", type=Path, required=True, metavar="DIR", help=f"for results.json, results.csv, {PLOT}, submissions")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--model", choices=list(MODELS), help="run this model over the split")
+    source.add_argument("--bag", type=Path, nargs="+", metavar="BAG", help="score what a node published, as recorded")
+    source.add_argument("--ground-truth", action="store_true", help="score the annotations: what perfect boxes get")
+    model = parser.add_argument_group("with --model")
+    add = model.add_argument
+    add("--checkpoint", type=Path, metavar="FILE")
+    add("--allow-random-weights", action="store_true", help="run without a checkpoint; the scores mean nothing")
+    add("--backend", choices=list(backends.BACKENDS), default="torch")
+    add("--device", default="auto", help="cpu, cuda, cuda:1 or auto (default)")
+    add("--keep-ratio", type=float, nargs="+", default=list(KEEP_RATIOS), metavar="R", help="share of the keys to keep")
+    add("--prune-layers", type=int, default=PruningConfig.layers, metavar="N")
+    add("--prune-queries", type=int, default=PruningConfig.queries, metavar="K")
+    add("--max-boxes", type=int, default=DecodeConfig.max_boxes, metavar="N", help="per sample (default %(default)s)")
+    add("--reset-memory-every-frame", action="store_true", help="see what temporal memory is worth")
+    reference_help = "take the newest image's time and pose for a set's, as the node does, to compare with its bags"
+    add("--node-reference", action="store_true", help=reference_help)
+    bag = parser.add_argument_group("with --bag")
+    bag.add_argument("--boxes-topic", default=BOXES_TOPIC, metavar="TOPIC")
+    bag.add_argument("--report-topic", default=REPORT_TOPIC, metavar="TOPIC", help="tells keep ratios and times")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Evaluate; exit status 1 and one line on standard error if it fails."""
+    given = _parser().parse_args(arguments)
+    try:
+        rows = evaluate(given)
+    except (OSError, ValueError, ImportError) as error:
+        print(f"evaluate: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    print(table(rows))
+    print(f"written to {given.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
