@@ -135,6 +135,16 @@ def test_a_frame_that_fails_leaves_memory_as_it_was(network: TorchNetwork) -> No
     assert detector.memory is before
 
 
+def test_a_reset_before_a_frame_that_fails_is_said_by_the_next(network: TorchNetwork) -> None:
+    detector = Detector(network)
+    detector.step(frame_at(0.0))
+    sound, detector.pruning = detector.pruning, PruningConfig(0.5, layers=99)
+    with pytest.raises(ValueError, match="prune_layers"):
+        detector.step(frame_at(9.0))
+    detector.pruning = sound
+    assert detector.step(frame_at(9.5))[1].reset_cause == "gap in time"
+
+
 def test_new_calibration_moves_the_rays(network: TorchNetwork) -> None:
     """The position embedding is kept only as long as no matrix changes."""
     detector = Detector(network)

@@ -201,6 +201,61 @@ def test_late_joiner_gets_all_latched_messages(bag: Path, listener: Listener, pl
     assert [message.data for message in listener.got["/latched"]] == ["first", "second"]
 
 
+def write_image_bag(path: Path, sets: int) -> Path:
+    """Two cameras, 10 ms apart, a set every 30 ms; a number follows each set."""
+    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        profile = [qos(QosDurability.VOLATILE)]
+        kind = "sensor_msgs/msg/Image"
+        cameras = [
+            writer.add_connection(topic, kind, typestore=TYPESTORE, offered_qos_profiles=profile)
+            for topic in ("/left", "/right")
+        ]
+        kind = "std_msgs/msg/UInt64"
+        number = writer.add_connection("/number", kind, typestore=TYPESTORE, offered_qos_profiles=profile)
+        image = TYPESTORE.serialize_cdr(recorded_image(), "sensor_msgs/msg/Image")
+        for index in range(sets):
+            for place, camera in enumerate(cameras):
+                writer.write(camera, START_NS + index * 30_000_000 + place * 10_000_000, image)
+            data = TYPESTORE.serialize_cdr(ros.std_msgs__msg__UInt64(data=index), kind)
+            writer.write(number, START_NS + index * 30_000_000 + 20_000_000, data)
+    return path
+
+
+@pytest.mark.parametrize("silent_after", [99, 2], ids=["always answers", "falls silent"])
+def test_lockstep_waits_for_each_answer(
+    tmp_path: Path, listener: Listener, play: Callable[..., Player], silent_after: int
+) -> None:
+    """The number behind set k comes only after answer k; without an answer, after the time-out."""
+    answers = listener.node.create_publisher(String, "/answer", 10)
+    answered_s: list[float] = []
+
+    def answer(image: Image) -> None:
+        if len(answered_s) < silent_after:
+            time.sleep(0.25)
+            answered_s.append(time.monotonic())
+            answers.publish(String(data="done"))
+
+    listener.node.create_subscription(Image, "/right", answer, 10)
+    bag = write_image_bag(tmp_path / "images", 4)
+    player = play(bag, "--lockstep", "/answer", "--lockstep-timeout", 3, "--wait-for-subscribers", 2)
+    listener.spin_until(player.ended)
+    status, out, err = player.result()
+    assert (status, err) == (0, "")
+    assert listener.numbers() == [0, 1, 2, 3]
+    arrival_s = listener.arrival_s["/number"]
+    assert all(came > answered for came, answered in zip(arrival_s, answered_s, strict=False))
+    if silent_after == 2:
+        assert "2 sets of images were not answered" in out
+        assert arrival_s[2] - answered_s[1] > 2.5
+    else:
+        assert len(answered_s) == 4 and "not answered" not in out
+
+
+def test_lockstep_needs_somebody_who_answers(tmp_path: Path, play: Callable[..., Player]) -> None:
+    player = play(write_image_bag(tmp_path / "images", 1), "--lockstep", "/nobody", "--lockstep-timeout", 1)
+    assert player.result()[0::2] == (1, "bag_player: nobody publishes /nobody after 1 s\n")
+
+
 def test_loop_until_interrupted_ends_well(bag: Path, listener: Listener, play: Callable[..., Player]) -> None:
     listener.subscribe("/clock", Clock, reliability=ReliabilityPolicy.BEST_EFFORT)
     player = play(bag, "-l", "-r", 4, "--clock", "--topics", "/number", "--wait-for-subscribers", 1)

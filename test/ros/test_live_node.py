@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.srv import DescribeParameters, GetParameters
 from rclpy.context import Context
 from std_srvs.srv import Trigger
@@ -115,3 +117,13 @@ def test_diagnostics_tell_of_random_weights_and_fresh_cameras(running: Synthetic
     assert running.diagnostic("detector: node").message == "active"
     report, books = running.received["report"][-1], running.drops()
     assert (int(books["sets_received"]), int(books["sets_published"])) == (report.sets_received, report.sets_published)
+
+
+def test_a_lifecycle_request_that_does_not_fit_is_survived(running: SyntheticRig) -> None:
+    client = running.create_client(ChangeState, "/detector/change_state")
+    assert client.wait_for_service(10.0)
+    request = ChangeState.Request()
+    request.transition.id = Transition.TRANSITION_CONFIGURE  # it is active
+    client.call_async(request)
+    running.spin_for(1.0)
+    assert running.publish_until_report(60).sets_published > 0

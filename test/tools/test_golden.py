@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tggbc_ros.msg import FrameReport
 
+from tggbc_ros.core.geometry import transform_boxes
 from tggbc_ros.core.types import Array
 from tggbc_ros.data.golden_cases import AnyArray, read_golden
-from tggbc_ros.data.golden_replay import outputs_by_name, run
-from tggbc_ros.tools.golden import main
+from tggbc_ros.data.golden_checks import recorded_boxes
+from tggbc_ros.data.golden_replay import moved_samples, outputs_by_name, run
+from tggbc_ros.ros.convert import boxes_array, header
+from tggbc_ros.tools.golden import check_published, main
 
 NOWHERE = Path("nowhere")
 ORIGINAL = {
@@ -140,3 +146,40 @@ def test_a_recorded_output_that_nothing_computes_is_told(tmp_path: Path, capsys:
     write_case(path, {**arrays, "f0.out.depth": np.zeros(3)}, meta)
     main([str(path)])
     assert "not compared: depth" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("case", ["public_R_r50_dense", "public_R_r50_keep30"])
+def test_a_running_node_publishes_the_recorded_boxes(
+    case: str, golden_dir: Path, sample_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Real frames as a bag over DDS; the node starts dense and is pruned live, where the case is."""
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(os.getpid() % 100 + 1))
+    report = tmp_path / "report.json"
+    status = main([str(golden_dir / f"{case}.npz"), "--node", "--sample", str(sample_dir), "--json", str(report)])
+    entries = {entry["output"]: entry for entry in json.loads(report.read_text())}
+    assert status == 0
+    assert {"node.frames", "node.keys", "node.scores", "node.boxes.center", "node.boxes.velocity"} <= set(entries)
+
+
+def test_published_boxes_that_differ_are_a_miss(golden_dir: Path, sample_dir: Path) -> None:
+    golden = read_golden(golden_dir / "public_R_r50_dense.npz")
+    frame, (sample, *_) = golden.frames[0], moved_samples(golden, sample_dir)
+    boxes = transform_boxes(sample.lidar2ego, recorded_boxes(frame.outputs))
+    report = FrameReport(keys=[golden.keys_left] * 6)
+
+    def misses(**changes: object) -> set[str]:
+        message = boxes_array(replace(boxes, **changes), golden.model.class_names, header(1, "base_link"))
+        return {check.output for check in check_published(golden, frame, sample, message, report) if not check.passed}
+
+    assert misses() == set()
+    shifted = boxes.center.copy()
+    shifted[7, 0] += 0.2
+    assert misses(center=shifted) == {"node.boxes.center"}
+    assert misses(velocity=boxes.velocity + 0.01) == {"node.boxes.velocity"}
+    assert "node.boxes.yaw" in misses(yaw=boxes.yaw + 0.02)
+    assert "node.scores" in misses(score=boxes.score + 0.01)
+
+
+def test_the_node_is_only_compared_on_real_frames(golden_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(golden_dir / "public_A.npz"), "--node"]) == 2
+    assert "expected a case of real frames" in capsys.readouterr().err

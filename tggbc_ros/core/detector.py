@@ -71,7 +71,7 @@ class Detector:
 
     def step(self, frame: CameraFrame) -> tuple[Boxes3D, StepReport]:
         """Boxes in the lidar frame at the frame's reference time, best first, and what was done."""
-        cause = self._distrust_memory(frame)
+        self._distrust_memory(frame)
         watch = Stopwatch(self.network.synchronize)
         model, device = self.network.model, self.network.device
 
@@ -92,6 +92,7 @@ class Detector:
         self.memory = temporal.push(memory, output, model, pose, time_s)
         watch.lap("boxes")
 
+        cause, self._pending_reset = self._pending_reset, ""
         age_s = (frame.timestamp_ns - self._previous[0]) / 1e9 if self._previous else 0.0
         self._previous = frame.timestamp_ns, frame.lidar2global
         return boxes, StepReport(self.pruning.keep_ratio, output.num_keys, watch.stages_ms, age_s, cause)
@@ -101,15 +102,12 @@ class Detector:
         if self.memory is not None:
             self.memory, self._previous, self._pending_reset = None, None, cause
 
-    def _distrust_memory(self, frame: CameraFrame) -> str:
-        """Drop memory that this frame must not use; why it is missing, empty if it is not."""
+    def _distrust_memory(self, frame: CameraFrame) -> None:
+        """Drop memory that this frame must not use; the first step that succeeds will report why."""
         if self._previous is not None:
-            now = frame.timestamp_ns, frame.lidar2global
-            cause = temporal.distrust(self._previous, now, self.memory_config)
+            cause = temporal.distrust(self._previous, (frame.timestamp_ns, frame.lidar2global), self.memory_config)
             if cause:
                 self.reset_memory(cause)
-        cause, self._pending_reset = self._pending_reset, ""
-        return cause
 
 
 class Stopwatch:

@@ -77,6 +77,11 @@ class Process:
         return False
 
 
+def choose_domain() -> None:
+    """Unless the user chose a DDS domain, take one of this process's own: another detector must not be heard."""
+    os.environ.setdefault("ROS_DOMAIN_ID", str(os.getpid() % 100 + 1))
+
+
 def detector_process(parameters: Mapping[str, object], log: Path) -> Process:
     """The node with these parameters; Python values, lists included."""
     arguments = ["--ros-args"]

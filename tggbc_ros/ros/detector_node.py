@@ -18,6 +18,7 @@ from rclpy.clock_type import ClockType
 from rclpy.duration import Duration
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
@@ -207,7 +208,7 @@ def main(args: list[str] | None = None, load_network: Callable[..., Network] = b
         if not node.settings.autostart or _start(node):
             executor = SingleThreadedExecutor()
             executor.add_node(node)
-            executor.spin()
+            _spin(node, executor)
             status = 0
     except (ParameterException, ValueError) as error:
         print(f"detector_node: {error}", file=sys.stderr)
@@ -216,6 +217,15 @@ def main(args: list[str] | None = None, load_network: Callable[..., Network] = b
     finally:
         _end(node, status)
     return status
+
+
+def _spin(node: DetectorNode, executor: SingleThreadedExecutor) -> None:
+    """Serve until shutdown. rclpy raises through its executor for a lifecycle request that the state does not allow."""
+    while rclpy.ok():
+        try:
+            executor.spin()
+        except rclpy_implementation.RCLError as error:
+            node.get_logger().error(f"request refused while {node.state}: {error}")
 
 
 def _start(node: DetectorNode) -> bool:

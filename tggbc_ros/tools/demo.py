@@ -26,7 +26,7 @@ from tggbc_ros.data.nuscenes import NuScenes
 from tggbc_ros.data.records import Sample
 from tggbc_ros.data.sample_folder import moved, read_sample_folder
 from tggbc_ros.msg import BoundingBox3DArray, FrameReport
-from tggbc_ros.ros.client import ClientError, boxes_of, replay
+from tggbc_ros.ros.client import ClientError, boxes_of, choose_domain, replay
 from tggbc_ros.ros.overlay import load_palette, overview
 
 SAMPLE_FOLDER = "../shared/nuscenes_sample"
@@ -51,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "checkpoint": options.checkpoint,
         "allow_random_weights": not options.checkpoint,
     }
+    choose_domain()
     rclpy.init()
     try:
         with replay(out / "clip", len(samples), parameters, {"keep_ratio": options.keep_ratio}, out) as heard:

@@ -53,7 +53,7 @@ from tggbc_ros.data.golden_replay import (
 )
 from tggbc_ros.data.records import Sample
 from tggbc_ros.msg import BoundingBox3DArray, FrameReport
-from tggbc_ros.ros.client import ClientError, boxes_of, replay
+from tggbc_ros.ros.client import ClientError, boxes_of, choose_domain, replay
 
 PARTS = 3e-4  # the original inverts lidar2img in float32
 
@@ -136,6 +136,7 @@ def check_node(path: Path, sample_folder: Path) -> list[Check]:
     if golden.kind != "sample":
         raise ValueError(f"{path} starts from network inputs, expected a case of real frames: a bag holds images")
     samples = moved_samples(golden, sample_folder)
+    choose_domain()
     rclpy.init()
     try:
         with tempfile.TemporaryDirectory() as name:
