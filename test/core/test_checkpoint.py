@@ -212,10 +212,12 @@ def test_constants_must_be_the_configurations(constant: str, official: dict[str,
 
 @pytest.mark.parametrize("constant", ["code_weights", "match_costs"])
 def test_how_the_loss_was_weighed_does_not_matter_but_its_shape_does(
-    constant: str, official: dict[str, torch.Tensor], network: StreamPETR
+    constant: str, official: dict[str, torch.Tensor], source: StreamPETR
 ) -> None:
     official[HEAD + constant] = torch.full((10,), 0.25)
-    load_into(network, official)
+    target = network(seed=7)
+    load_into(target, official)
+    assert same_weights(target, source)
     official[HEAD + constant] = torch.ones(9)
     assert f"pts_bbox_head.{constant}" in refusal(official)
 

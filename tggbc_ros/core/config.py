@@ -101,7 +101,8 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _require(self.color_order in ("rgb", "bgr"), "color_order", self.color_order, "'rgb' or 'bgr'")
-        _require(self.embed_dims % self.num_heads == 0, "embed_dims", self.embed_dims, f"a multiple of {self.num_heads}")
+        heads = self.num_heads
+        _require(self.embed_dims % heads == 0, "embed_dims", self.embed_dims, f"a multiple of num_heads, {heads}")
         _require(
             0 < self.num_propagated <= self.memory_length,
             "num_propagated",

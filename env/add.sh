@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Adds optional libraries to .venv, by the headings of pins.txt: ./run env/add.sh onnx
+set -euo pipefail
+
+repo=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
+source "$repo/env/common.sh"
+
+for name in "$@"; do
+    [[ -n $(pins "$name") ]] || fail "env/pins.txt has no heading [$name]"
+done
+"$venv/bin/python" -m pip --disable-pip-version-check install -c <(constraints) -r <(pins "$@")
