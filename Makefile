@@ -1,11 +1,11 @@
 # Each target sets the environment up first where it is missing or old; ./run does that.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench drill clean clean-all
+.PHONY: help demo test lint clean clean-all
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo:  ## six cameras in, boxes out: one frame as a bag through the node, a picture and stage times
+demo:  ## a clip becomes a bag, the bag goes through the node; pictures in out/demo, stage times
 	@./run python -m tggbc_ros.tools.demo $(ARGS)
 
 test:  ## all tests, end-to-end ones over real DDS included; ARGS="-k name" chooses some
@@ -15,12 +15,6 @@ lint:  ## ruff, and mypy strict on core, backends, data
 	@./run ruff check
 	@./run ruff format --check
 	@./run mypy
-
-bench:  ## time with and without key pruning
-	@./run python -m tggbc_ros.tools.bench $(ARGS)
-
-drill:  ## the long form of the fault tests
-	@./run pytest -m drill $(ARGS)
 
 clean:  ## remove what was built and written, but not .venv
 	rm -rf build install log out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -215,7 +215,7 @@ def built_hash(full_name: str) -> str:
 
 
 class TestInstalled:
-    @pytest.mark.parametrize("program", ["detector_node", "bag_player"])
+    @pytest.mark.parametrize("program", ["detector_node", "bag_player", "bag_recorder"])
     def test_programs_are_executable_and_start_their_main(self, program: str) -> None:
         path = Path(get_package_prefix("tggbc_ros")) / "lib" / "tggbc_ros" / program
         assert os.access(path, os.X_OK)

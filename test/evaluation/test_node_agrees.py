@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -67,12 +68,18 @@ def play_and_record(listener: Node, played: Path, recorded: Path, sets: int) -> 
     """The bag through the detector, whose topics another bag takes up."""
     domain_id = listener.context.get_domain_id()
     reports: list[FrameReport] = []
+    signs_of_life: list[DiagnosticArray] = []
     listener.create_subscription(FrameReport, REPORT_TOPIC, reports.append, 100)
+    listener.create_subscription(DiagnosticArray, "/diagnostics", signs_of_life.append, 10)
     executor = SingleThreadedExecutor(context=listener.context)
     executor.add_node(listener)
     recorder = program(domain_id, "tggbc_ros.ros.bag_recorder", recorded, BOXES_TOPIC, REPORT_TOPIC)
-    wait = ("--no-progress", "--wait-for-subscribers", INPUT_TOPICS, "--wait-timeout", TIMEOUT_S)
+    wait = ("--no-progress", "--lockstep", REPORT_TOPIC, "--wait-for-subscribers", INPUT_TOPICS)
+    wait = (*wait, "--wait-timeout", TIMEOUT_S)
     with recorder as recording, detector_process(domain_id, keep_ratio=KEEP_RATIO):
+        deadline_s = time.monotonic() + TIMEOUT_S
+        while not signs_of_life and time.monotonic() < deadline_s:  # whom the detector reaches here, it reaches there
+            executor.spin_once(timeout_sec=0.1)
         with program(domain_id, "tggbc_ros.ros.bag_player", played, *wait):
             deadline_s = time.monotonic() + 2 * TIMEOUT_S
             while len(reports) < sets and time.monotonic() < deadline_s:

@@ -159,8 +159,9 @@ class SyntheticRig(Node):
         ready = self.spin_until(
             lambda: (
                 all(publisher.get_subscription_count() for publisher in inputs)
-                and self.count_publishers("/detector/report")
-            )
+                and self.received["diagnostics"]  # announced last: whom the detector reaches here, it reaches there
+            ),
+            timeout_s=90.0,
         )
         assert ready, "the detector did not subscribe in time"
         self.tf_static.publish(static_transforms())

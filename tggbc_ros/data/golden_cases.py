@@ -82,7 +82,7 @@ class GoldenFile:
     @property
     def keys_left(self) -> int:
         """Keys that the last decoder layer sees."""
-        return int(self.meta["num_keys"]) - sum(self.meta["r_per_layer"][:-1])
+        return int(self.meta["num_keys"] - sum(self.meta["r_per_layer"][:-1]))
 
     @property
     def salt(self) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import GetState
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -105,6 +106,9 @@ class DetectorClient(Node):
         deep = QoSProfile(depth=1000)
         self.create_subscription(BoundingBox3DArray, f"{NODE}/boxes", self._on_boxes, deep)
         self.create_subscription(FrameReport, f"{NODE}/report", self._on_report, deep)
+        self._signs_of_life = 0
+        # The last to be announced: a detector that reaches this subscription knows the others.
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         self._parameters = AsyncParameterClient(self, NODE.lstrip("/"))
         self._state = self.create_client(GetState, f"{NODE}/get_state")
         self._executor_of_client = SingleThreadedExecutor()
@@ -122,12 +126,12 @@ class DetectorClient(Node):
         return True
 
     def wait_until_active(self, process: Process, timeout_s: float = START_TIMEOUT_S) -> None:
-        """Until the node is active and heard; raises ClientError if it ends first or takes too long."""
+        """Until the node is active and reaches us; raises ClientError if it ends first or takes too long."""
         deadline_s = time.monotonic() + timeout_s
         while time.monotonic() < deadline_s:
             if not process.is_running():
                 raise ClientError(f"{process.name} ended before it was active")
-            if self._lifecycle_state(process) == "active" and self.count_publishers(f"{NODE}/report"):
+            if self._lifecycle_state(process) == "active" and self._signs_of_life:
                 return
             self.wait_for(lambda: False, 0.2, [process])
         raise ClientError(f"{process.name} was not active after {timeout_s:g} s")
@@ -148,6 +152,9 @@ class DetectorClient(Node):
         if not self.wait_for(future.done, 2.0, [process]):
             return "unknown"
         return str(future.result().current_state.label)
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        self._signs_of_life += any(status.name.startswith("detector: node") for status in message.status)
 
     def _on_boxes(self, message: BoundingBox3DArray) -> None:
         self.boxes[stamp_ns(message)] = message

@@ -1,0 +1,83 @@
+"""The training program on a tiny drive: three stages, a file that loads, and one line for bad data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tggbc_ros.core.checkpoint import load_checkpoint
+from tggbc_ros.core.config import DEMO
+from tggbc_ros.core.model import StreamPETR
+from tggbc_ros.data.drive import dataset
+from tggbc_ros.data.drive.config import DriveConfig
+from tggbc_ros.tools import train
+
+CONFIG = DriveConfig(duration_s=1.0, image_size=(352, 198), range_m=30.0, objects=40, clutter=0.0, supersample=1)
+
+
+@pytest.fixture(scope="module")
+def drive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("drive")
+    scenes = [dataset.write_scene(root, 5, number, CONFIG, lambda: None) for number in range(2)]
+    dataset.write_tables(root, "v1.0-test", "some", scenes)
+    return root
+
+
+def run(drive: Path, work: Path, stage: str, *more: str) -> int:
+    common = ["--data", str(drive), "--split", "some", "--work", str(work), "--steps", "2", "--batch", "2"]
+    return train.main([*common, "--stage", stage, *more])
+
+
+def test_three_stages_hand_on_their_weights(drive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(drive, tmp_path, "dense") == 0
+    assert run(drive, tmp_path, "head", "--begin-from", str(tmp_path / "dense")) == 0
+    first, second = StreamPETR(DEMO), StreamPETR(DEMO)
+    load_checkpoint(first, tmp_path / "dense" / train.WEIGHTS_FILE)
+    load_checkpoint(second, tmp_path / "head" / train.WEIGHTS_FILE)
+    assert torch.equal(first.backbone.conv1.weight, second.backbone.conv1.weight)
+    assert not torch.equal(first.head.cls_branch[0].weight, second.head.cls_branch[0].weight)
+    more = (
+        "--begin-from",
+        str(tmp_path / "head"),
+        "--val-split",
+        "some",
+        "--prune-final-keep",
+        "0.5",
+        "--score-steps",
+        "2",
+    )
+    assert run(drive, tmp_path, "joint", *more) == 0
+    weights = tmp_path / "joint" / train.WEIGHTS_FILE
+    assert weights.stat().st_size < 16 * 2**20
+    scores = (tmp_path / "joint" / train.SCORES_FILE).read_text().splitlines()
+    assert scores[0].startswith("step,ap,velocity_error_mps,") and scores[1].startswith("2,") and len(scores) == 2
+    said = capsys.readouterr().out
+    assert "keep 1: AP" in said and "keep 0.5: AP" in said
+
+
+def test_stop_and_resume(drive: Path, tmp_path: Path) -> None:
+    assert run(drive, tmp_path, "dense", "--stop-at", "1") == 0
+    assert run(drive, tmp_path, "dense", "--resume") == 0
+    log = (tmp_path / "dense" / "log.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in log] == ["step", "0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--split", "absent"], "absent"),
+        (["--data", "/nonexistent"], "/nonexistent"),
+        (["--prune-final-keep", "0"], "prune_final_keep is 0.0"),
+        (["--steps", "0"], "steps is 0"),
+        (["--resume"], "no checkpoint"),
+        (["--begin-from", "nothing.safetensors"], "nothing.safetensors"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(
+    drive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], message: str
+) -> None:
+    assert run(drive, tmp_path, "dense", *more) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("train:")]
+    assert len(lines) == 1 and message in lines[0]

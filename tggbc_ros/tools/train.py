@@ -1,0 +1,201 @@
+"""Train StreamPETR on nuScenes-schema data, stage by stage.
+
+Stages: `dense` (backbone and neck on what every image cell shows), `head` (the rest on cached features of a
+resting backbone), `joint` (everything). Each begins from the folder of the one before (--begin-from).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from tggbc_ros.backends.torch_backend import find_device
+from tggbc_ros.core.config import MODELS, ModelConfig, PruningConfig, model_config
+from tggbc_ros.training import initial
+from tggbc_ros.training.denoise import DenoiseConfig
+from tggbc_ros.training.frames import FrameTable
+from tggbc_ros.training.log import CsvLog
+from tggbc_ros.training.loop import Loop, LoopConfig
+from tggbc_ros.training.prepare import prepare
+from tggbc_ros.training.schedule import KeepRamp
+from tggbc_ros.training.score import Score, evaluate
+from tggbc_ros.training.tasks import DenseTask, Net, StreamTask, TaskConfig, cache_features
+from tggbc_ros.training.weights import begin_from, export
+
+WEIGHTS_FILE = "weights.safetensors"
+SCORES_FILE = "scores.csv"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Defaults of a stage: learning rate, warm-up steps, and whether it has a backbone that learns."""
+
+    rate: float
+    warmup: int
+    learns_backbone: bool
+
+
+STAGES = {
+    "dense": Stage(rate=2e-3, warmup=50, learns_backbone=True),
+    "head": Stage(rate=8e-4, warmup=100, learns_backbone=False),
+    "joint": Stage(rate=4e-4, warmup=100, learns_backbone=True),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; exit status 0, or 2 with one line that says what is wrong."""
+    options = _parser().parse_args(arguments)
+    try:
+        train(options)
+    except (ValueError, FileNotFoundError, ImportError, FloatingPointError) as error:
+        print(f"train: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tggbc_ros.tools.train", description=__doc__)
+    add = parser.add_argument
+    add("--data", type=Path, required=True, help="root of a nuScenes-schema data set")
+    add("--split", default="train")
+    add("--val-split", help="scored at the end (and every --score-steps), by a quick centre-distance AP")
+    add("--score-steps", type=int, default=0, help="score the averaged weights every so many steps, into scores.csv")
+    add("--work", type=Path, required=True, help="folder of checkpoints, logs and prepared data")
+    add("--model", default="demo", choices=MODELS)
+    add("--stage", required=True, choices=STAGES)
+    add("--begin-from", type=Path, help="a stage's folder, or a checkpoint of the detector")
+    add("--resume", action="store_true", help="continue this stage's run in --work")
+    add("--steps", type=int, required=True)
+    add("--stop-at", type=int, help="stop at this step; --resume continues to --steps")
+    add("--batch", type=int, default=16)
+    add("--rate", type=float, help="peak learning rate [by stage]")
+    add("--backbone-rate", type=float, default=1.0, help="the backbone's share of it")
+    add("--ema", type=float, default=0.99, help="decay of the averaged weights, which are what is kept; 0 for none")
+    add("--dn-groups", type=int, default=3, help="noisy copies of every object")
+    add("--dn-noise", type=float, default=2.0, help="metres")
+    add("--guidance", type=float, default=0.2, help="weight of the attention guidance at the start")
+    add("--prune-final-keep", type=float, default=1.0, help="train with tgGBC down to this keep ratio")
+    add("--prune-begin", type=float, default=0.3, help="share of the run before keys are trimmed")
+    add("--prune-end", type=float, default=0.7, help="share of the run from which the final ratio holds")
+    add("--prune-layers", type=int, default=1)
+    add("--prune-queries", type=int, default=175)
+    add("--bf16", action=argparse.BooleanOptionalAction, default=True, help="autocast convolutions")
+    add("--seed", type=int, default=0)
+    add("--threads", type=int, help="CPU threads [torch's choice]")
+    add("--device", default="auto")
+    return parser
+
+
+def train(options: argparse.Namespace) -> None:
+    """One stage: prepare data, train, write the averaged weights, score them if asked."""
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    model, device, stage = model_config(options.model), find_device(options.device), STAGES[options.stage]
+    table = _table(options, options.split, model)
+    net = _network(options, table, model).to(device, memory_format=torch.channels_last)
+    task_config = _task_config(options)
+    features = None
+    if options.stage == "head":
+        features = cache_features(net.eval(), table, device, options.bf16)
+    net.train()
+    if options.stage == "dense":
+        task: DenseTask | StreamTask = DenseTask(net, table, task_config, device)
+    else:
+        task = StreamTask(net, table, task_config, device, features)
+    loop = Loop(task, _loop_config(options, stage), options.work / options.stage, _trained(net, options.stage))
+    if options.resume:
+        loop.resume()
+    scored = bool(options.val_split) and options.stage != "dense"
+    loop.run(options.stop_at, _scorer(loop, options, device) if scored and options.score_steps else None)
+    export(loop.average.module.detector, options.work / options.stage / WEIGHTS_FILE)
+    if scored:
+        for keep_ratio in sorted({1.0, options.prune_final_keep}, reverse=True):
+            score = _score(loop.average.module, options, device, keep_ratio)
+            classes = " ".join(f"{name} {value:.3f}" for name, value in score.by_class.items())
+            print(
+                f"keep {keep_ratio:g}: AP {score.mean_ap:.4f}, velocity {score.velocity_error_mps:.2f} m/s; {classes}"
+            )
+
+
+def _table(options: argparse.Namespace, split: str, model: ModelConfig) -> FrameTable:
+    height, width = model.image_size
+    folder = options.work / f"prepared_{split}_{width}x{height}"
+    with tqdm(desc=f"preparing {split}", unit="frame", disable=folder.exists()) as bar:
+        return prepare(options.data, split, model, folder, _advance(bar))
+
+
+def _advance(bar: tqdm) -> Callable[[int, int], None]:
+    def advance(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    return advance
+
+
+def _network(options: argparse.Namespace, table: FrameTable, model: ModelConfig) -> Net:
+    torch.manual_seed(options.seed)
+    net = Net(model)
+    initial.start(net.detector, table, options.seed)
+    if options.begin_from is not None:
+        begin_from(net, options.begin_from)
+    return net
+
+
+def _trained(net: Net, stage: str) -> dict[str, nn.Module]:
+    """The parts of the network that a stage trains."""
+    detector = net.detector
+    images = {"backbone": detector.backbone, "neck": detector.neck, "dense": net.dense}
+    return {**({} if stage == "head" else images), **({} if stage == "dense" else {"head": detector.head})}
+
+
+def _task_config(options: argparse.Namespace) -> TaskConfig:
+    return TaskConfig(
+        batch=options.batch,
+        bf16=options.bf16,
+        guidance=options.guidance,
+        seed=options.seed,
+        prune_layers=options.prune_layers,
+        prune_queries=options.prune_queries,
+        denoise=DenoiseConfig(groups=options.dn_groups, noise_m=options.dn_noise),
+        ramp=KeepRamp(options.prune_final_keep, options.prune_begin, options.prune_end),
+    )
+
+
+def _loop_config(options: argparse.Namespace, stage: Stage) -> LoopConfig:
+    return LoopConfig(
+        steps=options.steps,
+        rate=options.rate or stage.rate,
+        backbone_rate=options.backbone_rate,
+        warmup=min(stage.warmup, max(1, options.steps // 5)),
+        ema=options.ema,
+    )
+
+
+def _score(net: Net, options: argparse.Namespace, device: torch.device, keep_ratio: float) -> Score:
+    table = _table(options, options.val_split, net.detector.model)
+    pruning = PruningConfig(keep_ratio, options.prune_layers, options.prune_queries)
+    return evaluate(net, table, device, pruning, bf16=options.bf16)
+
+
+def _scorer(loop: Loop, options: argparse.Namespace, device: torch.device) -> Callable[[int], None]:
+    """What scores the run now and then, without pruning."""
+    log = CsvLog(loop.folder / SCORES_FILE, loop.step + 1)
+
+    def score(step: int) -> None:
+        if step % options.score_steps == 0:
+            result = _score(loop.average.module, options, device, keep_ratio=1.0)
+            summary = {"step": step, "ap": result.mean_ap, "velocity_error_mps": result.velocity_error_mps}
+            log.write({**summary, **result.by_class})
+
+    return score
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,4 @@
+"""Training of StreamPETR on nuScenes-schema data.
+
+Read in this order: prepare, frames, streams, assign, losses, denoise, guide, objectives, dense, tasks, loop.
+"""

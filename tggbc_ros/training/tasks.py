@@ -1,0 +1,231 @@
+"""What is learned at a step: the dense auxiliary task, or detection over streams of frames."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from tggbc_ros.core import memory as temporal
+from tggbc_ros.core.config import ModelConfig, PruningConfig
+from tggbc_ros.core.model import StreamPETR
+from tggbc_ros.core.types import Memory, NetworkOutput, Tokens
+from tggbc_ros.training import denoise, guide
+from tggbc_ros.training.assign import match
+from tggbc_ros.training.denoise import DenoiseConfig
+from tggbc_ros.training.dense import DenseHead, dense_losses
+from tggbc_ros.training.frames import Batch, FrameTable
+from tggbc_ros.training.losses import LossConfig
+from tggbc_ros.training.objectives import Losses, denoising_losses, guidance_terms, set_losses, split
+from tggbc_ros.training.schedule import KeepRamp
+from tggbc_ros.training.streams import shuffled_frames, streams
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """What a step learns, and from what.
+
+    guidance: weight of the attention guidance at the start; it falls linearly to a tenth at the end.
+    dense: weight of the dense task while everything is trained. bf16: autocast the convolutions
+    (attention on a CPU gets slower by it).
+    seed: of the frames' order and of all noise.
+    """
+
+    batch: int = 8
+    bf16: bool = True
+    guidance: float = 0.2
+    dense: float = 0.5
+    seed: int = 0
+    prune_layers: int = 1
+    prune_queries: int = 175
+    loss: LossConfig = field(default_factory=LossConfig)
+    denoise: DenoiseConfig = field(default_factory=DenoiseConfig)
+    ramp: KeepRamp = field(default_factory=KeepRamp)
+
+
+class Task(Protocol):
+    """One way to learn. ``net`` is what is optimised; ``state`` what a checkpoint needs besides the weights."""
+
+    net: Net
+
+    def batches(self, first: int) -> Iterator[list[int]]:
+        """Rows of the frame table, step by step, from step ``first`` on."""
+
+    def losses(self, frames: list[int], step: int, steps: int) -> Losses:
+        """Terms of one step by name; those that carry a gradient are to be summed."""
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What besides weights a resumed run needs."""
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Take back what ``state`` gave."""
+
+
+class Net(nn.Module):
+    """The detector and, for training alone, the dense head."""
+
+    def __init__(self, model: ModelConfig) -> None:
+        super().__init__()
+        self.detector = StreamPETR(model)
+        self.dense = DenseHead(model)
+
+    def encode(self, images: torch.Tensor, bf16: bool) -> torch.Tensor:
+        """Images [B, N, 3, H, W] -> features [B, N, C, rows, columns], float32."""
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
+            features = self.detector.encode(images)
+        return features.float()
+
+
+class DenseTask:
+    """Backbone, neck and dense head on single frames."""
+
+    def __init__(self, net: Net, table: FrameTable, config: TaskConfig, device: torch.device) -> None:
+        self.net, self.table, self.config, self.device = net, table, config, device
+        self.model = net.detector.model
+
+    def batches(self, first: int) -> Iterator[list[int]]:
+        """Shuffled frames."""
+        return shuffled_frames(len(self.table), self.config.batch, self.config.seed, first)
+
+    def losses(self, frames: list[int], step: int, steps: int) -> Losses:
+        """Dense class and box loss."""
+        batch = self.table.batch(frames, self.model, self.device)
+        return dense_step(self.net, batch, self.net.encode(batch.inputs.images, self.config.bf16), self.config)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Nothing."""
+        return {}
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Nothing to take back."""
+
+
+class StreamTask:
+    """The whole detector on parallel streams of scenes, memory carried from frame to frame.
+
+    features: [F, N, C, rows, columns] of every frame, from `cache_features`; backbone and neck then rest.
+    """
+
+    def __init__(
+        self,
+        net: Net,
+        table: FrameTable,
+        config: TaskConfig,
+        device: torch.device,
+        features: torch.Tensor | None = None,
+    ) -> None:
+        self.net, self.table, self.config, self.device, self.features = net, table, config, device, features
+        self.model = net.detector.model
+        self.memory: Memory | None = None
+
+    def batches(self, first: int) -> Iterator[list[int]]:
+        """One frame from each stream."""
+        return streams(self.table.scene_lengths, self.config.batch, self.config.seed, first)
+
+    def losses(self, frames: list[int], step: int, steps: int) -> Losses:
+        """Set, denoising and guidance losses, and the dense ones where the backbone learns too."""
+        batch = self.table.batch(frames, self.model, self.device, with_images=self.features is None)
+        losses: Losses = {}
+        if self.features is None:
+            features = self.net.encode(batch.inputs.images, self.config.bf16)
+            dense = dense_step(self.net, batch, features, self.config)
+            losses |= {name: loss * self.config.dense for name, loss in dense.items()}
+        else:
+            features = self.features[frames].to(self.device).float()
+        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
+        keep_ratio = self.config.ramp.keep_ratio(step, steps)
+        losses |= self._detect(batch, features, keep_ratio, generator, guidance_weight(self.config, step / steps))
+        return losses
+
+    def _detect(
+        self, batch: Batch, features: torch.Tensor, keep_ratio: float, generator: torch.Generator, guidance: float
+    ) -> Losses:
+        detector, config = self.net.detector, self.config
+        memory = carried(self.memory, batch, detector)
+        aligned = temporal.align(memory, batch.lidar2global, batch.time_s, self.model.memory_length)
+        noisy = denoise.draw(batch.targets, detector.head.queries, config.denoise, generator)
+        pruning = PruningConfig(keep_ratio, config.prune_layers, config.prune_queries)
+        tokens = embed(detector, features, batch)
+        with guide.watching(detector.head.decoder) as looks:
+            queries = denoise.append(detector.head.queries(aligned), detector.head.queries, noisy)
+            output = detector.head.answer(queries, tokens, pruning, all_layers=True)
+        normal, denoising = split(output, self.model.total_queries)
+        matches = match(normal.logits, normal.codes, batch.targets, config.loss)
+        losses = set_losses(normal, matches, batch.targets, config.loss)
+        losses |= denoising_losses(denoising, noisy, batch.targets, config.loss)
+        if guidance > 0:
+            losses["guidance"] = guidance * guidance_terms(looks, matches, noisy, batch, self.model)
+        self.memory = remember(memory, normal, self.model, batch)
+        losses["keep_ratio"] = torch.tensor(keep_ratio)
+        return losses
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """The streams' memory."""
+        if self.memory is None:
+            return {}
+        return {item.name: getattr(self.memory, item.name) for item in dataclasses.fields(self.memory)}
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """The streams' memory, as it was."""
+        self.memory = Memory(**{name: value.to(self.device) for name, value in state.items()}) if state else None
+
+
+def dense_step(net: Net, batch: Batch, features: torch.Tensor, config: TaskConfig) -> Losses:
+    """Losses of the dense head on ``features``."""
+    with torch.autocast(features.device.type, torch.bfloat16, enabled=config.bf16):
+        logits, codes = net.dense(features)
+    return dense_losses(logits, codes, batch, net.detector.model, config.loss)
+
+
+def guidance_weight(config: TaskConfig, done: float) -> float:
+    """Full at the start, a tenth at the end."""
+    return config.guidance * (1.0 - 0.9 * done)
+
+
+def embed(detector: StreamPETR, features: torch.Tensor, batch: Batch) -> Tokens:
+    """Keys and values; the image size, which rays ask of ``inputs.images``, is the model's."""
+    height, width = detector.model.image_size
+    blank = batch.inputs.images.new_empty(1).expand(*batch.inputs.images.shape[:3], height, width)
+    return detector.embed(features, detector.rays(dataclasses.replace(batch.inputs, images=blank)))
+
+
+def carried(memory: Memory | None, batch: Batch, detector: StreamPETR) -> Memory:
+    """The streams' memory, begun anew where a scene begins."""
+    points = detector.head.queries.start_points().detach()
+    new = temporal.start(detector.model, points, batch.lidar2global, batch.time_s)
+    if memory is None:
+        return new
+    rows = {}
+    for item in dataclasses.fields(memory):
+        old = getattr(memory, item.name)
+        old = old[:, : new.embedding.shape[1]]
+        fresh = batch.fresh.view(-1, *[1] * (old.dim() - 1))
+        rows[item.name] = torch.where(fresh, getattr(new, item.name), old)
+    return Memory(**rows)
+
+
+def remember(memory: Memory, output: NetworkOutput, model: ModelConfig, batch: Batch) -> Memory:
+    """The next frame's memory; no gradient flows from frame to frame, as in StreamPETR."""
+    still = dataclasses.replace(
+        output,
+        logits=output.logits[-1:].detach(),
+        codes=output.codes[-1:].detach(),
+        embedding=output.embedding.detach(),
+    )
+    return temporal.push(memory, still, model, batch.lidar2global, batch.time_s)
+
+
+@torch.no_grad()
+def cache_features(net: Net, table: FrameTable, device: torch.device, bf16: bool, batch: int = 16) -> torch.Tensor:
+    """[F, N, C, rows, columns] float16 on the CPU: every frame through backbone and neck as they are now."""
+    model = net.detector.model
+    cache = torch.empty(len(table), table.images.shape[1], model.embed_dims, *model.feature_size, dtype=torch.float16)
+    for first in range(0, len(table), batch):
+        rows = list(range(first, min(first + batch, len(table))))
+        images = table.batch(rows, model, device).inputs.images
+        cache[rows[0] : rows[-1] + 1] = net.encode(images, bf16).to("cpu", torch.float16)
+    return cache
