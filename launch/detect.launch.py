@@ -34,7 +34,7 @@ CONFIG = Path(get_package_share_directory("tggbc_ros")) / "config"
 BOOLEAN = ["true", "false"]
 
 PARAMETERS = {
-    "model": (str, "Network configuration: r50_704 or vov_800."),
+    "model": (str, "Network configuration: r50_704, vov_800 or demo."),
     "checkpoint": (str, "File with the weights."),
     "allow_random_weights": (bool, "Start without a checkpoint; the boxes then mean nothing."),
     "backend": (str, "Engine that runs the network: torch."),
@@ -86,7 +86,7 @@ def set_up(context: LaunchContext) -> list[Action]:
         name="detector",
         namespace=given["namespace"],
         parameters=[*files, use_sim_time, overrides, {"autostart": False}],
-        ros_arguments=["--log-level", f"detector:={given['log_level']}"],
+        ros_arguments=["--log-level", given["log_level"]],
         output="screen",
     )
     once_active = [bag_player(given)] if given["bag"] else []
@@ -104,7 +104,7 @@ def start_up(detector: LifecycleNode, once_active: list[Action]) -> list[Action]
         return EmitEvent(event=ChangeState(lifecycle_node_matcher=matches_action(detector), transition_id=transition))
 
     configure, activate = change(Transition.TRANSITION_CONFIGURE), change(Transition.TRANSITION_ACTIVATE)
-    failed = Shutdown(reason="the detector could not be configured")
+    failed = Shutdown(reason="the detector could not be started")
     ending: list[bool] = []  # launch_ros cannot bear a second Shutdown
 
     def on_exit(*_: object) -> Action | None:
@@ -117,6 +117,8 @@ def start_up(detector: LifecycleNode, once_active: list[Action]) -> list[Action]
         on_transition(detector, "configuring", "inactive", [activate]),
         on_transition(detector, "configuring", "unconfigured", [failed]),
         on_transition(detector, "activating", "active", once_active),
+        on_transition(detector, "activating", "inactive", [failed]),
+        on_transition(detector, "errorprocessing", "unconfigured", [failed]),
     ]
     return [RegisterEventHandler(handler) for handler in handlers]
 

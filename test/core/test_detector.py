@@ -13,7 +13,7 @@ from tggbc_ros.backends.torch_backend import TorchNetwork
 from tggbc_ros.core import geometry
 from tggbc_ros.core.config import R50_704, DecodeConfig, MemoryConfig, PruningConfig
 from tggbc_ros.core.detector import Detector
-from tggbc_ros.core.types import CameraFrame, Rig
+from tggbc_ros.core.types import CameraFrame, NetworkOutput, Rig
 
 SMALL = replace(
     R50_704,
@@ -133,6 +133,35 @@ def test_a_frame_that_fails_leaves_memory_as_it_was(network: TorchNetwork) -> No
     with pytest.raises(ValueError, match="prune_layers is 99, expected 1 to 3"):
         detector.step(frame_at(0.5))
     assert detector.memory is before
+
+
+class Poisoned:
+    """A network whose answer holds one NaN while ``on``."""
+
+    def __init__(self, network: TorchNetwork) -> None:
+        self._network = network
+        self.on = False
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._network, name)
+
+    def decode(self, *given: object) -> NetworkOutput:
+        output = self._network.decode(*given)
+        codes = output.codes.clone()
+        codes[-1, 0, 3, 8] = torch.nan
+        return replace(output, codes=codes) if self.on else output
+
+
+def test_a_poisoned_frame_is_an_error_and_does_not_enter_memory(network: TorchNetwork) -> None:
+    poisoned = Poisoned(network)
+    detector, sound = Detector(poisoned), Detector(network)
+    detector.step(frame_at(0.0))
+    sound.step(frame_at(0.0))
+    poisoned.on = True
+    with pytest.raises(FloatingPointError, match="box codes hold NaN"):
+        detector.step(frame_at(0.5, seed=1))
+    poisoned.on = False
+    np.testing.assert_array_equal(detector.step(frame_at(1.0))[0].score, sound.step(frame_at(1.0))[0].score)
 
 
 def test_a_reset_before_a_frame_that_fails_is_said_by_the_next(network: TorchNetwork) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tggbc_ros.ros.camera_sync import BACKWARD_JUMP_NS, CameraSync, ImageSet, Stored
 from tggbc_ros.ros.drops import Account
-from tggbc_ros.ros.params import CAMERAS
+from tggbc_ros.ros.params import CAMERAS, Settings
 
 MS = 1_000_000
 RIG = ("left", "front", "right")
@@ -132,6 +132,22 @@ def test_lost_images_cost_only_their_own_set() -> None:
     whole = sum(all(event in set(kept) for event in events[i : i + 6]) for i in range(0, len(events), 6))
     assert len(run(kept, account)) == whole
     assert 150 < whole < 210
+
+
+def test_a_lost_image_never_mixes_two_sweeps_of_the_real_rig() -> None:
+    """nuScenes' stagger at 12 Hz and the default spread: exactly the set of the lost image is missing."""
+    account = Account()
+    spread_ns = round(Settings().max_spread_s * 1e9)
+    stagger_ms = dict(zip(CAMERAS, (7.6, 15.5, 0.0, 32.7, 42.6, 23.0), strict=True))
+    events = [
+        (camera, 10**9 + round((sweep_ * 1000 / 12 + stagger_ms[camera]) * MS))
+        for sweep_ in range(24)
+        for camera in sorted(CAMERAS, key=stagger_ms.__getitem__)
+    ]
+    lost = events[5 * 6]  # the first camera of the sixth sweep
+    sets = run([event for event in events if event != lost], account, CameraSync(CAMERAS, spread_ns, 8, account))
+    assert len(sets) == 23
+    assert all(image_set.spread_ns < 43 * MS for image_set in sets)
 
 
 def test_duplicates_and_late_images_are_counted_by_cause() -> None:

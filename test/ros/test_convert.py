@@ -86,7 +86,7 @@ def test_jpeg_equals_opencv_and_png_is_exact() -> None:
     expected = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR)
     np.testing.assert_array_equal(convert.bgr_image(message), expected)
     assert np.abs(expected.astype(int) - pixels(3)).mean() < 4
-    message.data.extend(b"\0\0\0")  # some cameras pad
+    message.data.extend(b"\0" * 1000)  # some cameras pad
     np.testing.assert_array_equal(convert.bgr_image(message), expected)
     np.testing.assert_array_equal(convert.bgr_image(png()), BGR)
 

@@ -141,6 +141,35 @@ def test_odometry_of_another_frame_is_refused(rig: SyntheticRig, listen) -> None
     assert listener.cause() == "pose_missing"
 
 
+def test_odometry_in_a_frame_that_is_not_the_output_frame_is_refused(rig: SyntheticRig, listen) -> None:
+    listener = listen(ego_pose_source="odom", output_frame="map")
+    rig.odom.publish(odometry(START_NS))  # in odom
+    assert rig.spin_until(lambda: listener.account.totals().drops == {"odometry_bad_frame": 1})
+
+
+def test_odometry_begins_again_beside_tf(rig: SyntheticRig, listen) -> None:
+    """Both speak of base_link; the jump back of one must not hide that of the other."""
+    listener = listen(ego_pose_source="odom", pose_cache_s=1.0)
+    later_ms = 5_000
+    for offset in (0, 60, later_ms):
+        rig.odom.publish(odometry(START_NS + offset * MS))
+    rig.tf.publish(poses_at(0, 60, later_ms))
+    assert rig.spin_until(
+        lambda: listener.poses._ego.can_transform("map", "base_link", Time(nanoseconds=START_NS + later_ms * MS))
+    )
+    rig.tf.publish(poses_at(0, 60))
+    rig.spin_for(0.3)
+    for offset in (0, 60):
+        rig.odom.publish(odometry(START_NS + offset * MS))
+    check(listener.geometry())
+
+
+def test_boxes_in_the_lidar_frame_need_no_transform(rig: SyntheticRig, listen) -> None:
+    listener = listen(output_frame="LIDAR_TOP")
+    rig.tf.publish(poses_at(0, 60))
+    np.testing.assert_array_equal(listener.geometry().lidar2output, np.eye(4))
+
+
 def test_waits_for_a_transform_on_its_way(rig: SyntheticRig, listen) -> None:
     listener = listen(pose_timeout_s=10.0)
     rig.tf.publish(poses_at(0))

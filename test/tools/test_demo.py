@@ -15,6 +15,8 @@ pytestmark = pytest.mark.timeout(280)
 
 def test_on_a_synthetic_drive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "demo"
+    out.mkdir()
+    (out / "mine.txt").write_text("not the demo's")
     arguments = ["--out", str(out), "--sample", str(tmp_path / "none"), "--model", "demo", "--keep-ratio", "0.5"]
     assert main(arguments) == 0
     printed = capsys.readouterr().out
@@ -23,6 +25,7 @@ def test_on_a_synthetic_drive(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert all(f"\n{stage} " in printed for stage in ("preprocess", "encode", "decode", "latency"))
     pictures = [cv2.imread(str(path)) for path in sorted(out.glob("frame_*.png"))]
     assert len(pictures) == 3
+    assert (out / "mine.txt").is_file()
     assert len({picture.tobytes() for picture in pictures}) == 3
     assert all(picture.shape[1] == 2400 + picture.shape[0] and np.ptp(picture) > 200 for picture in pictures)
 

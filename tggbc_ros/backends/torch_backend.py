@@ -29,8 +29,9 @@ class TorchNetwork:
     @classmethod
     def load(cls, model: ModelConfig, checkpoint: Path | None, device: str) -> TorchNetwork:
         """From a checkpoint, or with random weights where none is given."""
-        torch.manual_seed(RANDOM_SEED)
-        module = StreamPETR(model)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(RANDOM_SEED)
+            module = StreamPETR(model)
         weights = "RANDOM"
         if checkpoint is not None:
             checkpoints.load_checkpoint(module, checkpoint)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-# Attention weights held at once while scoring: 8 heads x 4 M floats would be 128 MiB, this is 16 MiB.
+# Attention weights held at once while scoring, before and after the softmax: 2 x 16 MiB.
 SCORING_CHUNK = 1 << 22
 
 

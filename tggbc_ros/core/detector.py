@@ -70,7 +70,10 @@ class Detector:
         self._pending_reset = ""
 
     def step(self, frame: CameraFrame) -> tuple[Boxes3D, StepReport]:
-        """Boxes in the lidar frame at the frame's reference time, best first, and what was done."""
+        """Boxes in the lidar frame at the frame's reference time, best first, and what was done.
+
+        Whatever it raises (FloatingPointError where the network answers NaN), memory stays as it was.
+        """
         self._distrust_memory(frame)
         watch = Stopwatch(self.network.synchronize)
         model, device = self.network.model, self.network.device
@@ -87,6 +90,7 @@ class Detector:
         tokens = self.network.embed(features, inputs)
         watch.lap("embed")
         output = self.network.decode(tokens, aligned, self.pruning)
+        _expect_finite(output)
         watch.lap("decode")
         boxes = decode_boxes(output, self.decode)
         self.memory = temporal.push(memory, output, model, pose, time_s)
@@ -108,6 +112,13 @@ class Detector:
             cause = temporal.distrust(self._previous, (frame.timestamp_ns, frame.lidar2global), self.memory_config)
             if cause:
                 self.reset_memory(cause)
+
+
+def _expect_finite(output: NetworkOutput) -> None:
+    """A poisoned frame must neither look like an empty street nor enter memory."""
+    for name, values in (("class logits", output.logits), ("box codes", output.codes)):
+        if not torch.isfinite(values).all():
+            raise FloatingPointError(f"the network's {name} hold NaN or infinity")
 
 
 class Stopwatch:

@@ -116,9 +116,6 @@ class BagPlayer:
             self._play_once()
             if not self.options.loop:
                 break
-        if self._lockstep:
-            self._lockstep.wait_before(self._end_ns + 1)
-            self.count.unanswered = self._lockstep.unanswered
         self._wait_until_acknowledged()
         return self.count
 
@@ -187,6 +184,9 @@ class BagPlayer:
                 self._publish(connection.topic, data, timestamp_ns)
                 self.count.lateness_s = max(self.count.lateness_s, -pace.remaining_s(timestamp_ns))
                 bar.update((timestamp_ns - start_ns) / 1e9 - bar.n)
+        if self._lockstep:
+            self._lockstep.wait_before(self._end_ns + 1)
+            self.count.unanswered = self._lockstep.unanswered
 
     def _publish_latched(self, reader: Reader, connections: Sequence[Connection], until_ns: int) -> None:
         """What a late joiner would find at the start offset: the latched messages from before it."""

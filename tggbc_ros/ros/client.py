@@ -114,6 +114,11 @@ class DetectorClient(Node):
         self._executor_of_client = SingleThreadedExecutor()
         self._executor_of_client.add_node(self)
 
+    @property
+    def answers(self) -> int:
+        """Sets whose boxes and report have both come."""
+        return len(self.boxes.keys() & self.reports.keys())
+
     def wait_for(self, holds: Callable[[], bool], timeout_s: float, alive: Sequence[Process] = ()) -> bool:
         """Receive until ``holds`` or the time is over; raises ClientError when a process has failed."""
         deadline_s = time.monotonic() + timeout_s
@@ -175,19 +180,20 @@ def replay(
     player = player_process(bag, ["--clock", "--lockstep", f"{NODE}/report"], logs / "player.log")
     with detector_process({"use_sim_time": True, **parameters}, logs / "detector.log") as detector:
         client = DetectorClient()
-        client.wait_until_active(detector)
-        if live:
-            client.set_parameters_of_detector(live)
-        done = 0
-        with player, tqdm(total=frames, desc=bag.name, unit="frame", disable=None) as bar:
-            while done < frames:
-                client.wait_for(lambda before=done: len(client.reports) > before, ANSWER_TIMEOUT_S, [detector, player])
-                if len(client.reports) == done:
-                    raise ClientError(f"frame {done + 1} of {frames} was not answered in {ANSWER_TIMEOUT_S:g} s")
-                bar.update(len(client.reports) - done)
-                done = len(client.reports)
-        yield client
-        client.destroy_node()
+        try:
+            client.wait_until_active(detector)
+            if live:
+                client.set_parameters_of_detector(live)
+            with player, tqdm(total=frames, desc=bag.name, unit="frame", disable=None) as bar:
+                for done in range(frames):
+                    if not client.wait_for(
+                        lambda done=done: client.answers > done, ANSWER_TIMEOUT_S, [detector, player]
+                    ):
+                        raise ClientError(f"frame {done + 1} of {frames} was not answered in {ANSWER_TIMEOUT_S:g} s")
+                    bar.update()
+            yield client
+        finally:
+            client.destroy_node()
 
 
 def stamp_ns(message: BoundingBox3DArray | FrameReport) -> int:

@@ -117,7 +117,7 @@ def _decode(message: CompressedImage) -> Pixels:
     except (OSError, ValueError, SyntaxError) as error:
         raise BadInputError("bad_image", f"{len(data)} bytes of {message.format!r}: {error}") from error
     _check_size(height, width)
-    if not bytes(data[-64:]).rstrip(b"\0").endswith(FILE_ENDS[kind]):
+    if not data.tobytes().rstrip(b"\0").endswith(FILE_ENDS[kind]):
         raise BadInputError("bad_image", f"{kind} of {width}x{height} is cut off after {len(data)} bytes")
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is None:

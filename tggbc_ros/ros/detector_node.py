@@ -28,6 +28,7 @@ from tggbc_ros.core.config import model_config
 from tggbc_ros.core.detector import Detector, Network
 from tggbc_ros.ros import diagnostics, params
 from tggbc_ros.ros.camera_sync import BACKWARD_JUMP_NS
+from tggbc_ros.ros.drops import Totals
 from tggbc_ros.ros.frame_line import FrameLine
 from tggbc_ros.ros.outputs import Outputs
 from tggbc_ros.ros.report import Identity
@@ -69,6 +70,7 @@ class DetectorNode(LifecycleNode):
         self._identity: Identity | None = None
         self._outputs: Outputs | None = None
         self.line: FrameLine | None = None
+        self._told: Totals | None = None
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._take_parameters)
         self.create_service(Trigger, "~/reset_memory", self._on_reset_memory)
@@ -108,6 +110,7 @@ class DetectorNode(LifecycleNode):
         """Subscribe and begin to infer."""
         assert self._detector and self._identity and self._outputs  # on_configure made them
         result = super().on_activate(state)
+        self._told = None
         self.line = FrameLine(self, lambda: self.settings, self._detector, self._identity, self._outputs)
         return result
 
@@ -190,7 +193,8 @@ class DetectorNode(LifecycleNode):
         if line is not None:
             totals = line.account.totals()
             message.status += [diagnostics.camera_status(*feed) for feed in line.cameras.feeds.items()]
-            message.status.append(diagnostics.sync_status(totals, line.sync.buffered))
+            message.status.append(diagnostics.sync_status(totals, self._told, line.sync.buffered))
+            self._told = totals
             message.status.append(diagnostics.pose_status(self.settings.ego_pose_source, line.poses.fixed_lidar))
             message.status.append(diagnostics.memory_status(totals, line.last_step))
         self._diagnostics.publish(message)

@@ -61,17 +61,30 @@ def camera_status(camera: str, feed: Feed) -> DiagnosticStatus:
     return status(f"camera {camera}", OK, "fresh", values)
 
 
-def sync_status(totals: Totals, buffered: int) -> DiagnosticStatus:
-    """Sets and drops by cause."""
+def sync_status(totals: Totals, before: Totals | None, buffered: int) -> DiagnosticStatus:
+    """Sets and drops by cause; what went wrong since ``before``, the books at the last diagnostics, decides the level.
+
+    A set superseded by a newer one is no fault: the network is slower than the cameras.
+    """
     values = {
         "sets_received": totals.sets_received,
         "sets_published": totals.sets_published,
         "images_waiting": buffered,
+        **totals.drops,
     }
     if totals.sets_received == 0:
-        return status("synchroniser", WARN, "no complete set yet", {**values, **totals.drops})
-    message = f"{totals.sets_published} of {totals.sets_received} sets published"
-    return status("synchroniser", OK, message, {**values, **totals.drops})
+        return status("synchroniser", WARN, "no complete set yet", values)
+    earlier = before.drops if before else {}
+    faults = [
+        cause
+        for cause, count in totals.drops.items()
+        if cause.startswith("set_") and cause != "set_superseded" and count > earlier.get(cause, 0)
+    ]
+    if not faults:
+        message = f"{totals.sets_published} of {totals.sets_received} sets published"
+        return status("synchroniser", OK, message, values)
+    stuck = totals.sets_published == (before.sets_published if before else 0)
+    return status("synchroniser", ERROR if stuck else WARN, f"sets dropped: {', '.join(faults)}", values)
 
 
 def pose_status(source: str, fixed_lidar: bool) -> DiagnosticStatus:

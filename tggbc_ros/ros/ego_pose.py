@@ -6,6 +6,7 @@ import importlib.util
 import math
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,7 +16,7 @@ from geometry_msgs.msg import Pose, Transform, TransformStamped
 from nav_msgs.msg import Odometry
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
 from tf2_msgs.msg import TFMessage
 
@@ -84,10 +85,11 @@ class EgoPose:
         self._settings = settings
         self._account = account
         self._stopping = stopping
-        self._newest_ns: dict[str, int] = {}
+        self._newest_ns: dict[int, dict[str, int]] = defaultdict(dict)
         self._tf, self._error = open_buffer(settings.pose_cache_s)
         self.fixed_lidar = False
         """Whether the lidar's mounting came from the parameter lidar2base, for want of TF."""
+        any_publisher = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
         latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._subscriptions = [
             node.create_subscription(TFMessage, "/tf", self._on_tf, QoSProfile(depth=100)),
@@ -96,9 +98,7 @@ class EgoPose:
         self._ego = self._tf
         if settings.ego_pose_source == "odom":
             self._ego, _ = open_buffer(settings.pose_cache_s)
-            self._subscriptions.append(
-                node.create_subscription(Odometry, "odom", self._on_odometry, QoSProfile(depth=100))
-            )
+            self._subscriptions.append(node.create_subscription(Odometry, "odom", self._on_odometry, any_publisher))
 
     def close(self) -> None:
         """Receive no more."""
@@ -119,7 +119,7 @@ class EgoPose:
             invert_rigid(self._ego2global(stamp_ns, deadline_s) @ self._mounting(frame_id, deadline_s))
             for frame_id, stamp_ns in zip(frame_ids, stamps_ns, strict=True)
         ]
-        lidar2output = self._ego2output(ego2global, reference_ns, deadline_s) @ lidar2ego
+        lidar2output = self._lidar2output(ego2global, lidar2ego, reference_ns, deadline_s)
         return SetGeometry(np.stack(global2cam) @ lidar2global, lidar2global, lidar2output)
 
     def _ego2global(self, stamp_ns: int, deadline_s: float) -> Array:
@@ -147,14 +147,16 @@ class EgoPose:
         self.fixed_lidar = False
         return matrix
 
-    def _ego2output(self, ego2global: Array, stamp_ns: int, deadline_s: float) -> Array:
+    def _lidar2output(self, ego2global: Array, lidar2ego: Array, stamp_ns: int, deadline_s: float) -> Array:
         settings = self._settings
-        if settings.output_frame == settings.base_frame:
+        if settings.output_frame == settings.lidar_frame:
             return np.eye(4)
+        if settings.output_frame == settings.base_frame:
+            return lidar2ego
         if settings.output_frame == settings.global_frame:
-            return ego2global
+            return ego2global @ lidar2ego
         when = Time(nanoseconds=stamp_ns)
-        return self._lookup(self._tf, settings.output_frame, settings.base_frame, when, deadline_s)
+        return self._lookup(self._tf, settings.output_frame, settings.base_frame, when, deadline_s) @ lidar2ego
 
     def _lookup(self, buffer: TransformBuffer, target: str, source: str, when: Time, deadline_s: float) -> Array:
         """source2target [4, 4] at that time, waiting until ``deadline_s`` (monotonic clock)."""
@@ -190,6 +192,11 @@ class EgoPose:
         if message.child_frame_id not in ("", settings.base_frame):
             self._refuse("odometry_bad_frame", f"pose of {message.child_frame_id!r}, expected {settings.base_frame!r}")
             return
+        if settings.output_frame == settings.global_frame != message.header.frame_id:
+            # Memory may live in any fixed frame, but boxes must not be published in one that is not theirs.
+            found = f"pose in {message.header.frame_id!r}, expected {settings.global_frame!r}, the output_frame"
+            self._refuse("odometry_bad_frame", found)
+            return
         transform = TransformStamped(
             header=message.header, child_frame_id=settings.base_frame, transform=transform_of(message.pose.pose)
         )
@@ -200,10 +207,11 @@ class EgoPose:
     def _store(self, buffer: TransformBuffer, transform: TransformStamped) -> None:
         """Keep a sample. One from long before its frame's last tells of a bag that began again: the rest is stale."""
         stamp_ns = Time.from_msg(transform.header.stamp).nanoseconds
-        if stamp_ns < self._newest_ns.get(transform.child_frame_id, 0) - BACKWARD_JUMP_NS:
+        newest_ns = self._newest_ns[id(buffer)]
+        if stamp_ns < newest_ns.get(transform.child_frame_id, 0) - BACKWARD_JUMP_NS:
             buffer.clear()
-            self._newest_ns.clear()
-        self._newest_ns[transform.child_frame_id] = max(stamp_ns, self._newest_ns.get(transform.child_frame_id, 0))
+            newest_ns.clear()
+        newest_ns[transform.child_frame_id] = max(stamp_ns, newest_ns.get(transform.child_frame_id, 0))
         buffer.set_transform(transform, "tggbc_ros")
 
     def _is_usable(self, transform: Transform, child: str) -> bool:

@@ -6,7 +6,6 @@ import queue
 from collections.abc import Callable
 from typing import TypeAlias
 
-import numpy as np
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -143,13 +142,11 @@ class FrameLine:
         while not self._resets.empty():
             self._detector.reset_memory(self._resets.get())
         try:
-            boxes, step = self._detector.step(frame)
-        except RuntimeError as error:  # what torch raises for all that fails in it, running out of memory included
+            return self._detector.step(frame)
+        except FloatingPointError as error:
+            raise BadInputError("not_finite", str(error)) from error
+        except (RuntimeError, ValueError, OSError, MemoryError) as error:  # the first is torch's for all that fails
             raise BadInputError("inference_failed", str(error)) from error
-        if not (np.isfinite(boxes.center).all() and np.isfinite(boxes.score).all()):
-            self._detector.reset_memory("not finite")
-            raise BadInputError("not_finite", "the network returned NaN or infinity")
-        return boxes, step
 
     def _report(
         self, image_set: ImageSet[Message], settings: Settings, step: StepReport, stages_ms: dict[str, float]

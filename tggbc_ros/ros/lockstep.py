@@ -42,6 +42,7 @@ class Lockstep:
         self._stopped = stopped
         self._images: Counter[str] = Counter()
         self._answers = 0
+        self._missed = 0
         self._complete_ns: int | None = None
         self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(node)
@@ -58,7 +59,7 @@ class Lockstep:
     def watch(self, connections: Sequence[Connection]) -> None:
         """Begin at the start of the bag with these connections."""
         self._images = Counter({entry.topic: 0 for entry in connections if entry.msgtype in IMAGE_TYPES})
-        self._answers, self._complete_ns = 0, None
+        self._answers, self._missed, self._complete_ns = 0, 0, None
 
     def published(self, topic: str, timestamp_ns: int) -> None:
         """Note that a message went out."""
@@ -73,8 +74,9 @@ class Lockstep:
         if self._complete_ns is None or timestamp_ns <= self._complete_ns:
             return 0.0
         start_s, self._complete_ns = time.monotonic(), None
-        wanted = min(self._images.values()) - self.unanswered
+        wanted = min(self._images.values()) - self._missed
         if not self._spin_until(lambda: self._answers >= wanted) and not self._stopped():
+            self._missed += 1
             self.unanswered += 1
         return time.monotonic() - start_s
 

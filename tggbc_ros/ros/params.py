@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.validate_topic_name import validate_topic_name
 
+from tggbc_ros.backends import BACKENDS
 from tggbc_ros.core.config import MODELS, DecodeConfig, MemoryConfig, ModelConfig, PruningConfig, model_config
 from tggbc_ros.core.geometry import rigid, rotation_from_quaternion
 from tggbc_ros.core.types import Array
 
 CAMERAS = ("CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_FRONT_LEFT", "CAM_BACK", "CAM_BACK_LEFT", "CAM_BACK_RIGHT")
+MEMORY_SPAN = (0.001, 1e6)
 TYPES = {
     bool: Parameter.Type.BOOL,
     int: Parameter.Type.INTEGER,
@@ -51,7 +55,7 @@ class Settings:
     model: str = _parameter("r50_704", f"Network configuration; shipped: {', '.join(MODELS)}.")
     checkpoint: str = _parameter("", "File with the weights, .pth or .safetensors.")
     allow_random_weights: bool = _parameter(False, "Start without a checkpoint. The boxes then mean nothing.")
-    backend: str = _parameter("torch", "Engine that runs the network.")
+    backend: str = _parameter("torch", "Engine that runs the network.", choices=BACKENDS)
     device: str = _parameter("auto", "cpu, cuda, cuda:1, …; auto is the first CUDA device, else the CPU.")
     autostart: bool = _parameter(True, "Configure and activate at the start, without a lifecycle manager.")
 
@@ -69,8 +73,8 @@ class Settings:
         choices=("auto", "reliable", "sensor_data"),
     )
     max_spread_s: float = _parameter(
-        0.08,
-        "Newest minus oldest stamp of a set; below the camera period, so that two sweeps cannot mix.",
+        0.05,
+        "Newest minus oldest stamp of a set; below the camera period less the cameras' stagger, or sweeps mix.",
         span=(0.0, 1.0),
     )
     sync_capacity: int = _parameter(8, "Images of one camera that may wait for the others.", span=(1, 100))
@@ -105,19 +109,29 @@ class Settings:
         DecodeConfig.score_threshold, "Least score of a published box.", span=(0.0, 1.0), live=True
     )
     max_boxes: int = _parameter(DecodeConfig.max_boxes, "Most boxes per set.", span=(1, 10_000))
-    memory_max_gap_s: float = _parameter(MemoryConfig.max_gap_s, "A longer gap between sets drops memory.")
-    memory_max_speed_mps: float = _parameter(MemoryConfig.max_speed_mps, "A faster pose change drops memory.")
-    memory_max_jump_m: float = _parameter(MemoryConfig.max_jump_m, "What a pose may jump on top of that speed.")
+    memory_max_gap_s: float = _parameter(
+        MemoryConfig.max_gap_s, "A longer gap between sets drops memory.", span=MEMORY_SPAN
+    )
+    memory_max_speed_mps: float = _parameter(
+        MemoryConfig.max_speed_mps, "A faster pose change drops memory.", span=MEMORY_SPAN
+    )
+    memory_max_jump_m: float = _parameter(
+        MemoryConfig.max_jump_m, "What a pose may jump on top of that speed.", span=MEMORY_SPAN
+    )
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
             _check(item, getattr(self, item.name))
-        model_config(self.model)
-        if len(set(self.camera_names)) != len(self.camera_names) or not all(self.camera_names):
-            raise ValueError(f"camera_names is {list(self.camera_names)}, expected different names, none empty")
+        layers = model_config(self.model).num_layers
+        if self.prune_layers > layers:
+            raise ValueError(f"prune_layers is {self.prune_layers}, expected 1 to {layers}, the layers of {self.model}")
+        if not self.camera_names or len(set(self.camera_names)) != len(self.camera_names) or not all(self.camera_names):
+            raise ValueError(f"camera_names is {list(self.camera_names)}, expected one or more different names")
         for name in ("image_topic", "camera_info_topic"):
             if "{camera}" not in getattr(self, name):
                 raise ValueError(f"{name} is {getattr(self, name)!r}, expected {{camera}} in it")
+            for camera in self.camera_names:
+                _check_topic(name, getattr(self, name).replace("{camera}", camera))
         if self.lidar2base:
             self.fixed_lidar2base()
         self.pruning()
@@ -163,6 +177,13 @@ def _check(item: dataclasses.Field[Any], value: Any) -> None:
         raise ValueError(f"{item.name} is {value!r}, expected finite numbers")
     if span and not span[0] <= value <= span[1]:
         raise ValueError(f"{item.name} is {value!r}, expected {span[0]} to {span[1]}")
+
+
+def _check_topic(name: str, topic: str) -> None:
+    try:
+        validate_topic_name(topic)
+    except InvalidTopicNameException as error:
+        raise ValueError(f"{name} gives {topic!r}, expected a topic name: {' '.join(str(error).split())}") from error
 
 
 def declare(node: Node) -> Settings:

@@ -34,6 +34,7 @@ FRAMES = 3
 STEP = (2.0, 0.02, 0.5)
 """Between two frames of the sample: metres forward, radians of turn, seconds."""
 
+CLIP, DRIVE = "clip", "drive"
 SHOWN_BOXES = 40
 
 
@@ -41,9 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; returns the exit status."""
     options = _parser().parse_args(arguments)
     out: Path = options.out
-    shutil.rmtree(out, ignore_errors=True)
+    for folder in (CLIP, DRIVE):  # and nothing else: the user may have named any folder
+        shutil.rmtree(out / folder, ignore_errors=True)
     samples = clip(options.sample, out)
-    with BagWriter(out / "clip") as bag:
+    with BagWriter(out / CLIP) as bag:
         for sample in samples:
             bag.write(sample)
     parameters = {
@@ -54,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     choose_domain()
     rclpy.init()
     try:
-        with replay(out / "clip", len(samples), parameters, {"keep_ratio": options.keep_ratio}, out) as heard:
+        with replay(out / CLIP, len(samples), parameters, {"keep_ratio": options.keep_ratio}, out) as heard:
             boxes, reports = heard.boxes, list(heard.reports.values())
     except ClientError as error:
         print(f"demo: {error}", file=sys.stderr)
@@ -86,9 +88,9 @@ def clip(sample_folder: Path, out: Path) -> list[Sample]:
     if not sample_folder.is_dir():
         print(f"no sample in {sample_folder}: making a short synthetic drive")
         config = DriveConfig(duration_s=FRAMES / 2)
-        tables = dataset.write_scene(out / "drive", 0, 0, config, progress=lambda: None)
-        dataset.write_tables(out / "drive", dataset.VERSION, "demo", [tables])
-        drive = NuScenes(out / "drive")
+        tables = dataset.write_scene(out / DRIVE, 0, 0, config, progress=lambda: None)
+        dataset.write_tables(out / DRIVE, dataset.VERSION, "demo", [tables])
+        drive = NuScenes(out / DRIVE)
         return [sample for scene in drive.scene_names("demo") for sample in drive.samples(scene)][:FRAMES]
     samples = [read_sample_folder(sample_folder)]
     while len(samples) < FRAMES:
