@@ -150,6 +150,15 @@ def test_a_lost_image_never_mixes_two_sweeps_of_the_real_rig() -> None:
     assert all(image_set.spread_ns < 43 * MS for image_set in sets)
 
 
+def test_a_stray_future_stamp_does_not_let_a_set_through_twice() -> None:
+    account = Account()
+    sync: CameraSync[None] = CameraSync(CAMERAS, 80 * MS, 8, account)
+    again = sweep(10**9, 1)
+    assert len(run(again, account, sync)) == 1
+    assert run([(CAMERAS[0], 101 * 10**9), *again], account, sync) == []
+    assert account.totals().drops == {"image_duplicate": 6, "image_time_jump": 1}
+
+
 def test_duplicates_and_late_images_are_counted_by_cause() -> None:
     account = Account()
     events = sweep(10**9, 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import importlib.util
+import io
 import struct
 import sys
 import types
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image as Pillow
 from sensor_msgs.msg import CompressedImage, Image
 from synthetic_rig import BOXES, CAM2EGO, INTRINSICS, LIDAR2EGO, camera_info, jpeg, pixels, raw
 
@@ -20,6 +22,7 @@ from tggbc_ros.core.geometry import invert_rigid
 from tggbc_ros.ros import convert
 from tggbc_ros.ros.drops import BadInputError
 from tggbc_ros.ros.ego_pose import SetGeometry
+from tggbc_ros.ros.stamps import nanoseconds
 
 BGR = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
 ALPHA = np.full((6, 8, 1), 7, np.uint8)
@@ -79,6 +82,16 @@ def test_yuv422_within_rounding(encoding: str, order: str) -> None:
 def test_bgr8_is_a_view_of_the_message() -> None:
     message = raw("CAM_FRONT", 1)
     assert np.shares_memory(convert.bgr_image(message), np.frombuffer(message.data, np.uint8))
+
+
+def test_a_jpeg_with_a_second_picture_behind_it_is_its_first() -> None:
+    first, second = (Pillow.fromarray(np.full((32, 48, 3), tone, np.uint8)) for tone in (40, 200))
+    file = io.BytesIO()
+    first.save(file, "MPO", save_all=True, append_images=[second])
+    message = CompressedImage(format="jpeg", data=array.array("B", file.getvalue()))
+    decoded = convert.bgr_image(message)
+    assert decoded.shape == (32, 48, 3)
+    assert abs(float(decoded.mean()) - 40) < 2
 
 
 def test_jpeg_equals_opencv_and_png_is_exact() -> None:
@@ -268,4 +281,4 @@ def test_boxes_and_detections_say_the_same_numbers() -> None:
 
 def test_stamps_keep_every_nanosecond() -> None:
     stamp_ns = 1_532_402_927_647_951_123
-    assert convert.nanoseconds(convert.header(stamp_ns, "x").stamp) == stamp_ns
+    assert nanoseconds(convert.header(stamp_ns, "x").stamp) == stamp_ns

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from builtin_interfaces.msg import Time as Time_
 from geometry_msgs.msg import Quaternion
 from nav_msgs.msg import Odometry
 from rclpy.context import Context
@@ -168,6 +169,18 @@ def test_boxes_in_the_lidar_frame_need_no_transform(rig: SyntheticRig, listen) -
     listener = listen(output_frame="LIDAR_TOP")
     rig.tf.publish(poses_at(0, 60))
     np.testing.assert_array_equal(listener.geometry().lidar2output, np.eye(4))
+
+
+def test_impossible_stamps_and_loops_are_counted_and_not_used(rig: SyntheticRig, listen) -> None:
+    listener = listen()
+    for wrong in (Time_(sec=-1), Time_(sec=1, nanosec=2**32 - 1)):
+        message = transform(np.eye(4), "a", "b", START_NS)
+        message.header.stamp = wrong
+        rig.tf.publish(TFMessage(transforms=[message]))
+    rig.tf.publish(TFMessage(transforms=[transform(np.eye(4), "map", "map", START_NS)]))
+    assert rig.spin_until(lambda: listener.account.totals().drops == {"transform_invalid": 3})
+    rig.tf.publish(poses_at(0, 60))
+    check(listener.geometry())
 
 
 def test_waits_for_a_transform_on_its_way(rig: SyntheticRig, listen) -> None:

@@ -34,6 +34,8 @@ def read_sample_folder(folder: Path) -> Sample:
     except ValueError as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
     try:
+        if not isinstance(record, dict):
+            raise ValueError(f"{path} holds a {type(record).__name__}, expected an object")
         return _parse(record, folder)
     except KeyError as error:
         raise ValueError(f"{path} has no field {error}") from error

@@ -240,7 +240,7 @@ def open_bag(path: Path) -> Iterator[Reader]:
     try:
         with Reader(path) as reader:
             yield reader
-    except (ReaderError, OSError) as error:
+    except (ReaderError, OSError, ValueError) as error:
         raise PlayError(f"cannot read {path}: {error}") from error
 
 

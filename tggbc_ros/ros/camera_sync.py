@@ -76,9 +76,12 @@ class CameraSync(Generic[Message]):
     def add(self, camera: str, image: Stored[Message]) -> ImageSet[Message] | None:
         """Store an image; the set it completes, if it does."""
         buffer = self._buffers[camera]
-        if image.stamp_ns < self._newest_ns(camera) - BACKWARD_JUMP_NS:
+        if image.stamp_ns < self._taken_ns.get(camera, 0) - BACKWARD_JUMP_NS:
             self._drop(camera, len(buffer), "image_time_jump")
             self.rewind(image.stamp_ns)
+        elif buffer and image.stamp_ns < buffer[-1].stamp_ns - BACKWARD_JUMP_NS:
+            # A stray stamp of this camera alone: what the others and the last set say still holds.
+            self._drop_later(camera, image.stamp_ns + BACKWARD_JUMP_NS)
         if self._refuse(camera, image.stamp_ns):
             return None
         insort(buffer, image, key=_stamp)
@@ -91,20 +94,21 @@ class CameraSync(Generic[Message]):
     def rewind(self, now_ns: int) -> None:
         """Time went back to about ``now_ns``: drop what is from later, and take older stamps again."""
         self._taken_ns.clear()
-        for buffer in self._buffers.values():
-            keep = bisect_left(buffer, now_ns + BACKWARD_JUMP_NS, key=_stamp)
-            later = len(buffer) - keep
-            del buffer[keep:]
-            self._account.drop("image_time_jump", later)
+        for camera in self._buffers:
+            self._drop_later(camera, now_ns + BACKWARD_JUMP_NS)
+
+    def _drop_later(self, camera: str, limit_ns: int) -> None:
+        """Drop what waits of a camera from ``limit_ns`` on."""
+        buffer = self._buffers[camera]
+        keep = bisect_left(buffer, limit_ns, key=_stamp)
+        later = len(buffer) - keep
+        del buffer[keep:]
+        self._account.drop("image_time_jump", later)
 
     def clear(self, cause: str) -> None:
         """Drop all that waits."""
         for camera, buffer in self._buffers.items():
             self._drop(camera, len(buffer), cause)
-
-    def _newest_ns(self, camera: str) -> int:
-        buffer = self._buffers[camera]
-        return buffer[-1].stamp_ns if buffer else self._taken_ns.get(camera, 0)
 
     def _refuse(self, camera: str, stamp_ns: int) -> bool:
         """Whether an image of that stamp has no place any more; counts why."""

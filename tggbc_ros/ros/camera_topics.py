@@ -15,10 +15,10 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from tggbc_ros.ros import convert
 from tggbc_ros.ros.camera_sync import Stored
-from tggbc_ros.ros.drops import Account
+from tggbc_ros.ros.drops import Account, BadInputError
 from tggbc_ros.ros.params import Settings
+from tggbc_ros.ros.stamps import nanoseconds
 
 LOOK_PERIOD_S = 0.2
 DEPTH = 10
@@ -133,7 +133,12 @@ class CameraTopics:
         feed = self.feeds[camera]
         feed.images += 1
         feed.last_arrival_s = time.monotonic()
-        stamp_ns = convert.nanoseconds(message.header.stamp)
+        try:
+            stamp_ns = nanoseconds(message.header.stamp)
+        except BadInputError as error:
+            feed.last_error = str(error)
+            self._account.drop("image_bad_stamp")
+            return
         if stamp_ns <= 0:
             feed.last_error = f"header.stamp is {stamp_ns} ns"
             self._account.drop("image_zero_stamp")

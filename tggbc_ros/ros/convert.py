@@ -42,13 +42,10 @@ ENCODINGS: dict[str, tuple[int, int | None]] = {
 }
 """Encoding -> bytes per pixel, and OpenCV's conversion to BGR (None: it is BGR). Others take cv_bridge."""
 
-FILE_ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB\x60\x82"}
-"""What a whole file ends with. OpenCV decodes half a file without complaint and leaves the rest grey."""
+FILE_ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB\x60\x82"}
+"""What a whole file ends with; an MPO is a JPEG with more behind it.
 
-
-def nanoseconds(stamp: TimeMessage) -> int:
-    """A stamp as integer nanoseconds."""
-    return stamp.sec * 1_000_000_000 + stamp.nanosec
+OpenCV decodes half a file without complaint and leaves the rest grey."""
 
 
 def header(stamp_ns: int, frame_id: str) -> Header:
@@ -110,7 +107,7 @@ def _by_cv_bridge(message: Image) -> Pixels:
 def _decode(message: CompressedImage) -> Pixels:
     data = memoryview(message.data)
     try:
-        with Pillow.open(io.BytesIO(data), formats=tuple(FILE_ENDS)) as file:  # reads the head only
+        with Pillow.open(io.BytesIO(data), formats=("JPEG", "PNG")) as file:  # reads the head only
             kind, (width, height) = str(file.format), file.size
     except Pillow.DecompressionBombError as error:
         raise BadInputError("bad_size", str(error)) from error

@@ -25,6 +25,7 @@ from tggbc_ros.core.types import Array
 from tggbc_ros.ros.camera_sync import BACKWARD_JUMP_NS
 from tggbc_ros.ros.drops import Account, BadInputError
 from tggbc_ros.ros.params import Settings
+from tggbc_ros.ros.stamps import nanoseconds
 
 POLL_S = 0.005
 LATEST = Time()
@@ -179,12 +180,12 @@ class EgoPose:
 
     def _on_tf(self, message: TFMessage) -> None:
         for transform in message.transforms:
-            if self._is_usable(transform.transform, transform.child_frame_id):
+            if self._is_usable(transform):
                 self._store(self._tf, transform)
 
     def _on_tf_static(self, message: TFMessage) -> None:
         for transform in message.transforms:
-            if self._is_usable(transform.transform, transform.child_frame_id):
+            if self._is_usable(transform):
                 self._tf.set_transform_static(transform, "tf_static")
 
     def _on_odometry(self, message: Odometry) -> None:
@@ -201,12 +202,12 @@ class EgoPose:
             header=message.header, child_frame_id=settings.base_frame, transform=transform_of(message.pose.pose)
         )
         transform.header.frame_id = settings.global_frame
-        if self._is_usable(transform.transform, settings.base_frame):
+        if self._is_usable(transform):
             self._store(self._ego, transform)
 
     def _store(self, buffer: TransformBuffer, transform: TransformStamped) -> None:
         """Keep a sample. One from long before its frame's last tells of a bag that began again: the rest is stale."""
-        stamp_ns = Time.from_msg(transform.header.stamp).nanoseconds
+        stamp_ns = nanoseconds(transform.header.stamp)
         newest_ns = self._newest_ns[id(buffer)]
         if stamp_ns < newest_ns.get(transform.child_frame_id, 0) - BACKWARD_JUMP_NS:
             buffer.clear()
@@ -214,11 +215,15 @@ class EgoPose:
         newest_ns[transform.child_frame_id] = max(stamp_ns, newest_ns.get(transform.child_frame_id, 0))
         buffer.set_transform(transform, "tggbc_ros")
 
-    def _is_usable(self, transform: Transform, child: str) -> bool:
+    def _is_usable(self, transform: TransformStamped) -> bool:
         try:
-            matrix_of(transform)
+            matrix_of(transform.transform)
+            nanoseconds(transform.header.stamp)
         except BadInputError as error:
-            self._refuse("transform_invalid", f"{child}: {error}")
+            self._refuse("transform_invalid", f"{transform.child_frame_id}: {error}")
+            return False
+        if transform.child_frame_id == transform.header.frame_id:
+            self._refuse("transform_invalid", f"{transform.child_frame_id!r} is its own parent")
             return False
         return True
 

@@ -234,6 +234,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sample", type=Path, metavar="FOLDER", help="images of the real frame [beside FILE's folder]")
     parser.add_argument("--node", action="store_true", help="compare what a running detector node publishes")
     options = parser.parse_args(arguments)
+    if options.json and not options.json.parent.is_dir():
+        parser.error(f"--json is {options.json}: its folder does not exist")
     report: list[dict[str, object]] = []
     failures: list[str] = []
     for path in options.files:
