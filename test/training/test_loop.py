@@ -46,18 +46,31 @@ def test_loss_falls_in_twenty_steps_of_everything_together(table: FrameTable, tm
     joint_loop(table, tmp_path).run()
     losses = column(tmp_path, "loss")
     assert len(losses) == 20 and sum(losses[-5:]) < 0.8 * sum(losses[:5])
-    for name in ("class", "box", "dn_class", "dn_box", "guidance", "dense_class", "dense_box"):
+    for name in (
+        "class",
+        "box",
+        "dn_class",
+        "dn_box",
+        "guidance",
+        "dense_class",
+        "dense_box",
+        "value_class",
+        "value_m",
+    ):
         values = column(tmp_path, name)
         assert sum(values[-5:]) < sum(values[:5]), name
 
 
-def test_dense_loss_falls_and_leaves_the_head_alone(table: FrameTable, tmp_path: Path) -> None:
+def test_dense_loss_falls_and_teaches_the_decoder_where_to_look_and_nothing_else(
+    table: FrameTable, tmp_path: Path
+) -> None:
     net = network(table)
     before = net.detector.head.cls_branch[0].weight.clone()
-    parts = {"backbone": net.detector.backbone, "neck": net.detector.neck, "dense": net.dense}
+    parts = {"all": net}
     Loop(DenseTask(net, table, CONFIG, CPU), LoopConfig(20, rate=2e-3, warmup=3, log_steps=1), tmp_path, parts).run()
-    losses = column(tmp_path, "loss")
-    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+    for name, share in (("loss", 0.8), ("look", 0.8), ("value_m", 0.95)):
+        values = column(tmp_path, name)
+        assert sum(values[-5:]) < share * sum(values[:5]), name
     assert torch.equal(before, net.detector.head.cls_branch[0].weight)
 
 

@@ -1,7 +1,8 @@
 """Train StreamPETR on nuScenes-schema data, stage by stage.
 
-Stages: `dense` (backbone and neck on what every image cell shows), `head` (the rest on cached features of a
-resting backbone), `joint` (everything). Each begins from the folder of the one before (--begin-from).
+Stages: `dense` (backbone, neck and the decoder's values on what every image cell shows), `head` (the whole head on
+cached features of a resting backbone), `joint` (everything). Each begins from the folder of the one before
+(--begin-from). On a CPU, two single-threaded processes: torchrun --nproc-per-node 2 -m tggbc_ros.tools.train …
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tqdm import tqdm
 
 from tggbc_ros.backends.torch_backend import find_device
 from tggbc_ros.core.config import MODELS, ModelConfig, PruningConfig, model_config
-from tggbc_ros.training import initial
+from tggbc_ros.training import initial, parallel
 from tggbc_ros.training.denoise import DenoiseConfig
 from tggbc_ros.training.frames import FrameTable
 from tggbc_ros.training.log import CsvLog
@@ -97,7 +98,11 @@ def train(options: argparse.Namespace) -> None:
     """One stage: prepare data, train, write the averaged weights, score them if asked."""
     if options.threads:
         torch.set_num_threads(options.threads)
+    crew = parallel.join()
     model, device, stage = model_config(options.model), find_device(options.device), STAGES[options.stage]
+    if crew.leads:
+        _table(options, options.split, model)  # the others read what it prepares
+    crew.wait()
     table = _table(options, options.split, model)
     net = _network(options, table, model).to(device, memory_format=torch.channels_last)
     task_config = _task_config(options)
@@ -109,11 +114,15 @@ def train(options: argparse.Namespace) -> None:
         task: DenseTask | StreamTask = DenseTask(net, table, task_config, device)
     else:
         task = StreamTask(net, table, task_config, device, features)
-    loop = Loop(task, _loop_config(options, stage), options.work / options.stage, _trained(net, options.stage))
+    loop = Loop(task, _loop_config(options, stage), options.work / options.stage, _trained(net, options.stage), crew)
     if options.resume:
         loop.resume()
     scored = bool(options.val_split) and options.stage != "dense"
-    loop.run(options.stop_at, _scorer(loop, options, device) if scored and options.score_steps else None)
+    watched = scored and options.score_steps and crew.leads
+    loop.run(options.stop_at, _scorer(loop, options, device) if watched else None)
+    parallel.leave(crew)
+    if not crew.leads:
+        return
     export(loop.average.module.detector, options.work / options.stage / WEIGHTS_FILE)
     if scored:
         for keep_ratio in sorted({1.0, options.prune_final_keep}, reverse=True):
@@ -151,8 +160,8 @@ def _network(options: argparse.Namespace, table: FrameTable, model: ModelConfig)
 def _trained(net: Net, stage: str) -> dict[str, nn.Module]:
     """The parts of the network that a stage trains."""
     detector = net.detector
-    images = {"backbone": detector.backbone, "neck": detector.neck, "dense": net.dense}
-    return {**({} if stage == "head" else images), **({} if stage == "dense" else {"head": detector.head})}
+    images = {} if stage == "head" else {"backbone": detector.backbone, "neck": detector.neck}
+    return {"dense": net.dense, "head": detector.head, **images}
 
 
 def _task_config(options: argparse.Namespace) -> TaskConfig:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from tggbc_ros.training.average import Average
 from tggbc_ros.training.log import CsvLog
 from tggbc_ros.training.objectives import Losses
+from tggbc_ros.training.parallel import Crew
 from tggbc_ros.training.schedule import learning_rate
 from tggbc_ros.training.tasks import Task
 
@@ -47,9 +48,11 @@ class LoopConfig:
 class Loop:
     """Trains a task's network in ``folder``, where its checkpoint and log lie."""
 
-    def __init__(self, task: Task, config: LoopConfig, folder: Path, trained: dict[str, nn.Module]) -> None:
+    def __init__(
+        self, task: Task, config: LoopConfig, folder: Path, trained: dict[str, nn.Module], crew: Crew | None = None
+    ) -> None:
         """trained: the parts of the network that learn, by name; 'backbone' learns at its own rate."""
-        self.task, self.config, self.folder = task, config, folder
+        self.task, self.config, self.folder, self.crew = task, config, folder, crew or Crew()
         folder.mkdir(parents=True, exist_ok=True)
         self.trained = trained
         self.optimizer = torch.optim.AdamW(_groups(trained, config), weight_decay=config.weight_decay, fused=True)
@@ -57,7 +60,10 @@ class Loop:
         self.step = 0
 
     def resume(self) -> None:
-        """Take up the run whose checkpoint lies in the folder; raises if there is none."""
+        """Take up the run whose checkpoint lies in the folder; raises if there is none.
+
+        To the bit with one process; of several, all but the first begin with an empty memory.
+        """
         path = self.folder / STATE_FILE
         if not path.is_file():
             raise FileNotFoundError(f"no checkpoint {path} to resume")
@@ -68,13 +74,17 @@ class Loop:
         self.average.module.load_state_dict(state["average"])
         self.average.updates = state["updates"]
         self.optimizer.load_state_dict(state["optimizer"])
-        self.task.restore(state["task"])
+        if self.crew.leads and state["processes"] == self.crew.size:
+            self.task.restore(state["task"])
         self.step = state["step"]
 
     def save(self) -> None:
-        """Write the checkpoint; a crash in between leaves the old one."""
+        """Write the checkpoint, if this process leads; a crash in between leaves the old one."""
+        if not self.crew.leads:
+            return
         state = {
             "step": self.step,
+            "processes": self.crew.size,
             "steps": self.config.steps,
             "net": self.task.net.state_dict(),
             "average": self.average.module.state_dict(),
@@ -89,13 +99,16 @@ class Loop:
     def run(self, until: int | None = None, on_log: Callable[[int], None] | None = None) -> None:
         """Train up to step ``until``, by default the last, and save. on_log: called after each logged step."""
         until = min(until or self.config.steps, self.config.steps)
-        log, window = CsvLog(self.folder / LOG_FILE, self.step), _Mean()
-        batches, saved_s = self.task.batches(self.step), time.monotonic()
-        with tqdm(total=self.config.steps, initial=self.step, desc=self.folder.name, mininterval=2.0) as bar:
+        log = CsvLog(self.folder / LOG_FILE, self.step) if self.crew.leads else None
+        batches, window, saved_s = self.task.batches(self.step), _Mean(), time.monotonic()
+        bar = tqdm(
+            total=self.config.steps, initial=self.step, desc=self.folder.name, mininterval=2.0, disable=log is None
+        )
+        with bar:
             while self.step < until:
-                window.add(self.advance(next(batches)))
+                window.add(self.advance(self.crew.share(next(batches))))
                 bar.update()
-                if self.step % self.config.log_steps == 0 or self.step == until:
+                if log is not None and (self.step % self.config.log_steps == 0 or self.step == until):
                     row = window.take()
                     log.write({"step": self.step - 1, **row})
                     bar.set_postfix_str(f"loss {row['loss']:.3f}", refresh=False)
@@ -116,6 +129,7 @@ class Loop:
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         parameters = [each for group in self.optimizer.param_groups for each in group["params"]]
+        self.crew.average_gradients(parameters)
         norm = nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
         self.optimizer.step()
         self.average.follow(self.task.net)

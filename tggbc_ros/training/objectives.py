@@ -73,19 +73,27 @@ def denoising_losses(
 
 
 def guidance_terms(
-    looks: list[guide.Look], matches: Matches, noisy: Denoising, batch: Batch, model: ModelConfig
+    looks: list[guide.Look], objects: list[torch.Tensor], batch: Batch, model: ModelConfig
 ) -> torch.Tensor:
-    """Mean guidance loss a query, summed over layers: matched queries and positive denoising ones."""
+    """Mean guidance loss a query, summed over layers; objects [B, Q] of each layer, -1 for none."""
     shown = guide.object_cells(batch.targets, batch.inputs, model.feature_size, model.image_size, model.stride)
-    positive = torch.where(noisy.label < len(model.class_names), noisy.object, -1)
     total = looks[0].query.new_zeros(())
-    for layer, look in enumerate(looks):
-        objects = torch.full((len(batch.targets), model.total_queries), -1, device=shown.device)
-        here = matches.layer == layer
-        objects[matches.frame[here], matches.query[here]] = matches.object[here]
-        objects = torch.cat([objects, positive], dim=1)
-        total = total + guide.guidance_loss(look, shown, objects) / (objects >= 0).sum().clamp(min=1)
+    for look, asked in zip(looks, objects, strict=True):
+        total = total + guide.guidance_loss(look, shown, asked) / (asked >= 0).sum().clamp(min=1)
     return total
+
+
+def matched_objects(matches: Matches, layer: int, frames: int, queries: int) -> torch.Tensor:
+    """[frames, queries]: the object that each query of a layer was matched with, -1 for none."""
+    objects = torch.full((frames, queries), -1, device=matches.object.device)
+    here = matches.layer == layer
+    objects[matches.frame[here], matches.query[here]] = matches.object[here]
+    return objects
+
+
+def noisy_objects(noisy: Denoising, classes: int) -> torch.Tensor:
+    """[B, D]: the object that each denoising query is near enough to stand for, -1 for none."""
+    return torch.where(noisy.label < classes, noisy.object, -1)
 
 
 def object_start(targets: tuple[Targets, ...], device: torch.device) -> torch.Tensor:

@@ -16,11 +16,19 @@ from tggbc_ros.core.model import StreamPETR
 from tggbc_ros.core.types import Memory, NetworkOutput, Tokens
 from tggbc_ros.training import denoise, guide
 from tggbc_ros.training.assign import match
-from tggbc_ros.training.denoise import DenoiseConfig
-from tggbc_ros.training.dense import DenseHead, dense_losses
+from tggbc_ros.training.denoise import DenoiseConfig, Denoising
+from tggbc_ros.training.dense import DenseHead, batch_targets, dense_losses, value_losses
 from tggbc_ros.training.frames import Batch, FrameTable
 from tggbc_ros.training.losses import LossConfig
-from tggbc_ros.training.objectives import Losses, denoising_losses, guidance_terms, set_losses, split
+from tggbc_ros.training.objectives import (
+    Losses,
+    denoising_losses,
+    guidance_terms,
+    matched_objects,
+    noisy_objects,
+    set_losses,
+    split,
+)
 from tggbc_ros.training.schedule import KeepRamp
 from tggbc_ros.training.streams import shuffled_frames, streams
 
@@ -29,14 +37,15 @@ from tggbc_ros.training.streams import shuffled_frames, streams
 class TaskConfig:
     """What a step learns, and from what.
 
-    guidance: weight of the attention guidance at the start; it falls linearly to a tenth at the end.
-    dense: weight of the dense task while everything is trained. bf16: autocast the convolutions
+    look: weight of the first looks in the dense task. guidance: weight of the attention guidance at the start; it falls linearly to a tenth at the end.
+    dense: weight of the dense task beside detection. bf16: autocast the convolutions
     (attention on a CPU gets slower by it).
     seed: of the frames' order and of all noise.
     """
 
     batch: int = 8
     bf16: bool = True
+    look: float = 0.5
     guidance: float = 0.2
     dense: float = 0.5
     seed: int = 0
@@ -81,7 +90,7 @@ class Net(nn.Module):
 
 
 class DenseTask:
-    """Backbone, neck and dense head on single frames."""
+    """Everything before the decoder, and where its layers look first, on single frames."""
 
     def __init__(self, net: Net, table: FrameTable, config: TaskConfig, device: torch.device) -> None:
         self.net, self.table, self.config, self.device = net, table, config, device
@@ -92,9 +101,14 @@ class DenseTask:
         return shuffled_frames(len(self.table), self.config.batch, self.config.seed, first)
 
     def losses(self, frames: list[int], step: int, steps: int) -> Losses:
-        """Dense class and box loss."""
+        """Dense class and box losses, and that of the first looks."""
         batch = self.table.batch(frames, self.model, self.device)
-        return dense_step(self.net, batch, self.net.encode(batch.inputs.images, self.config.bf16), self.config)
+        features = self.net.encode(batch.inputs.images, self.config.bf16)
+        tokens = embed(self.net.detector, features, batch)
+        builder, config = self.net.detector.head.queries, self.config
+        noisy = denoise.draw(batch.targets, builder, config.denoise, noise(config, step))
+        look = config.look * first_looks(self.net.detector, tokens, noisy, batch)
+        return {"look": look, **dense_step(self.net, batch, features, tokens, config)}
 
     def state(self) -> dict[str, torch.Tensor]:
         """Nothing."""
@@ -127,29 +141,28 @@ class StreamTask:
         return streams(self.table.scene_lengths, self.config.batch, self.config.seed, first)
 
     def losses(self, frames: list[int], step: int, steps: int) -> Losses:
-        """Set, denoising and guidance losses, and the dense ones where the backbone learns too."""
+        """Set, denoising, guidance and dense losses."""
         batch = self.table.batch(frames, self.model, self.device, with_images=self.features is None)
-        losses: Losses = {}
         if self.features is None:
             features = self.net.encode(batch.inputs.images, self.config.bf16)
-            dense = dense_step(self.net, batch, features, self.config)
-            losses |= {name: loss * self.config.dense for name, loss in dense.items()}
         else:
             features = self.features[frames].to(self.device).float()
-        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
+        tokens = embed(self.net.detector, features, batch)
+        dense = dense_step(self.net, batch, features, tokens, self.config)
+        losses = {name: loss * self.config.dense for name, loss in dense.items()}
         keep_ratio = self.config.ramp.keep_ratio(step, steps)
-        losses |= self._detect(batch, features, keep_ratio, generator, guidance_weight(self.config, step / steps))
+        guidance = guidance_weight(self.config, step / steps)
+        losses |= self._detect(batch, tokens, keep_ratio, noise(self.config, step), guidance)
         return losses
 
     def _detect(
-        self, batch: Batch, features: torch.Tensor, keep_ratio: float, generator: torch.Generator, guidance: float
+        self, batch: Batch, tokens: Tokens, keep_ratio: float, generator: torch.Generator, guidance: float
     ) -> Losses:
         detector, config = self.net.detector, self.config
         memory = carried(self.memory, batch, detector)
         aligned = temporal.align(memory, batch.lidar2global, batch.time_s, self.model.memory_length)
         noisy = denoise.draw(batch.targets, detector.head.queries, config.denoise, generator)
         pruning = PruningConfig(keep_ratio, config.prune_layers, config.prune_queries)
-        tokens = embed(detector, features, batch)
         with guide.watching(detector.head.decoder) as looks:
             queries = denoise.append(detector.head.queries(aligned), detector.head.queries, noisy)
             output = detector.head.answer(queries, tokens, pruning, all_layers=True)
@@ -158,7 +171,13 @@ class StreamTask:
         losses = set_losses(normal, matches, batch.targets, config.loss)
         losses |= denoising_losses(denoising, noisy, batch.targets, config.loss)
         if guidance > 0:
-            losses["guidance"] = guidance * guidance_terms(looks, matches, noisy, batch, self.model)
+            near = noisy_objects(noisy, len(self.model.class_names))
+            frames, queries = normal.logits.shape[1:3]
+            objects = [
+                torch.cat([matched_objects(matches, layer, frames, queries), near], dim=1)
+                for layer in range(len(looks))
+            ]
+            losses["guidance"] = guidance * guidance_terms(looks, objects, batch, self.model)
         self.memory = remember(memory, normal, self.model, batch)
         losses["keep_ratio"] = torch.tensor(keep_ratio)
         return losses
@@ -174,11 +193,35 @@ class StreamTask:
         self.memory = Memory(**{name: value.to(self.device) for name, value in state.items()}) if state else None
 
 
-def dense_step(net: Net, batch: Batch, features: torch.Tensor, config: TaskConfig) -> Losses:
-    """Losses of the dense head on ``features``."""
-    with torch.autocast(features.device.type, torch.bfloat16, enabled=config.bf16):
-        logits, codes = net.dense(features)
-    return dense_losses(logits, codes, batch, net.detector.model, config.loss)
+def dense_step(net: Net, batch: Batch, features: torch.Tensor, tokens: Tokens, config: TaskConfig) -> Losses:
+    """Losses of the dense head on values, and on features if something behind them learns."""
+    wanted = batch_targets(batch, net.detector.model)
+    losses = value_losses(*net.dense.read_values(tokens.value), wanted, config.loss)
+    if features.requires_grad:
+        with torch.autocast(features.device.type, torch.bfloat16, enabled=config.bf16):
+            logits, codes = net.dense(features)
+        losses |= dense_losses(logits, codes, wanted, config.loss)
+    return losses
+
+
+def first_looks(detector: StreamPETR, tokens: Tokens, noisy: Denoising, batch: Batch) -> torch.Tensor:
+    """Mean guidance loss of noisy queries, summed over layers, before any layer has changed what they ask.
+
+    So the decoder knows which keys lie near a point of space before it has to make boxes of them.
+    """
+    content, position, _ = detector.head.queries.standing(noisy.reference)
+    nothing = tokens.value[:, :0]
+    looks = []
+    for layer in detector.head.decoder.layers:
+        query, key, _ = layer.cross_attention.project(content + position, tokens.key, nothing)
+        looks.append(guide.Look(query, key, tokens.index))
+    near = noisy_objects(noisy, len(detector.model.class_names))
+    return guidance_terms(looks, [near] * len(looks), batch, detector.model)
+
+
+def noise(config: TaskConfig, step: int) -> torch.Generator:
+    """All randomness of one step."""
+    return torch.Generator().manual_seed(config.seed * 1_000_003 + step)
 
 
 def guidance_weight(config: TaskConfig, done: float) -> float:
