@@ -5,7 +5,7 @@
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo:  ## a clip becomes a bag, the bag goes through the node; pictures in out/demo, stage times
+demo:  ## a drive through the node at four keep ratios: film, scores, page in out/demo; ARGS="--help"
 	@./run python -m tggbc_ros.tools.demo $(ARGS)
 
 test:  ## all tests, end-to-end ones over real DDS included; ARGS="-k name" chooses some

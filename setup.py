@@ -35,6 +35,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["tggbc_ros", "tggbc_ros.*"]),
+    package_data={"tggbc_ros": ["weights/*"]},
     # NumPy stays that of the ROS 2 installation, torch the build made for the machine's GPU.
     install_requires=["numpy", "torch>=2.4", *pins("python")],
     extras_require={name: pins(name) for name in ("onnx", "tensorrt", "mmdet3d", "eval", "dev")},

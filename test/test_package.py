@@ -32,7 +32,8 @@ MAY_IMPORT = {
     "data": {"core", "data"},
     "training": {"core", "data", "training"},
     "evaluation": {"core", "backends", "data", "evaluation", "ros", "msg"},
-    "tools": {"core", "backends", "ros", "data", "training", "evaluation", "msg"},
+    "showcase": {"core", "data", "evaluation", "ros", "showcase"},
+    "tools": {"core", "backends", "ros", "data", "training", "evaluation", "showcase", "msg"},
 }
 CORE_LIBRARIES = {"numpy", "torch"}
 CORE_EXCEPTIONS = {"core/preprocess.py": {"PIL"}, "core/checkpoint.py": {"safetensors"}}

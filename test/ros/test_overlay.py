@@ -20,6 +20,7 @@ from tggbc_ros.ros.overlay import (
     draw_cameras,
     draw_detections,
     draw_ground_truth,
+    enlarged,
     load_palette,
     mosaic,
     overview,
@@ -178,6 +179,35 @@ def test_birds_eye_has_forward_up_right_right_and_arrows_along_the_velocity() ->
     rows, columns = np.nonzero((still != moving).any(axis=-1))
     assert rows.min() == pytest.approx(450 - 25 * pixel_m, abs=3), "the arrow ends where the car is in a second"
     assert columns[rows.argmin()] == pytest.approx(450 + 20 * pixel_m, abs=3)
+
+
+def test_enlarged_images_show_boxes_where_the_small_ones_do() -> None:
+    """Twice the pixels, twice the coordinates; the small frame stays as it was."""
+    small = frame()
+    large = enlarged(small, 1600)
+    assert [image.shape for image in large.images] == [(900, 1600, 3)] * 2
+    assert small.images[0].shape == (450, 800, 3) and small.rig.intrinsics[0, 0, 0] == 500.0
+    seen = [draw_cameras(each, box(3.0, 11.0), PALETTE, labels=False)["CAM_FRONT"] for each in (small, large)]
+    corners = [pixels_of(image, CAR) for image in seen]
+    np.testing.assert_allclose(corners[1].min(axis=0), 2 * corners[0].min(axis=0), atol=4)
+    np.testing.assert_allclose(corners[1].max(axis=0), 2 * corners[0].max(axis=0), atol=4)
+
+
+def test_without_labels_there_is_no_plate() -> None:
+    labelled, plain = (draw_cameras(frame(), box(0.0, 11.0), PALETTE, labels=on)["CAM_FRONT"] for on in (True, False))
+    assert labelled[165:174, 351:380].any()
+    assert not plain[:174].any()
+    np.testing.assert_array_equal(labelled[180:], plain[180:])
+
+
+def test_trails_lie_below_the_boxes_at_their_places() -> None:
+    pixel_m = 900 / 110
+    way = np.array([[20.0, -20.0, 0.0], [20.0, 10.0, 0.0]])
+    plain, trailed = birds_eye(box(20.0, 10.0), PALETTE), birds_eye(box(20.0, 10.0), PALETTE, trails=[(way, WHITE)])
+    rows, columns = np.nonzero((plain != trailed).any(axis=-1))
+    assert rows.max() == pytest.approx(450 + 20 * pixel_m, abs=3)
+    assert columns.mean() == pytest.approx(450 + 20 * pixel_m, abs=2)
+    assert shows(trailed, 450 + 21 * pixel_m, 450 - 10 * pixel_m, CAR), "the box is still there"
 
 
 def test_birds_eye_draws_no_arrow_for_unknown_velocity() -> None:

@@ -45,6 +45,13 @@ def test_no_sweeps_writes_keyframes_only_and_options_reach_the_drive(tmp_path: P
     assert cv2.imread(str(tmp_path / tables["sample_data"][0]["filename"])).shape == (72, 128, 3)
 
 
+def test_the_demo_difficulty_is_the_demo_models_world(tmp_path: Path) -> None:
+    assert drive.main(["make", "--out", str(tmp_path), "--seconds", "0.5", "--no-sweeps", "--difficulty", "demo"]) == 0
+    tables = {path.stem: json.loads(path.read_text()) for path in (tmp_path / VERSION).glob("*.json")}
+    assert "range_m=22.0, objects=50, clutter=0.1" in tables["scene"][0]["description"]
+    assert cv2.imread(str(tmp_path / tables["sample_data"][0]["filename"])).shape == (198, 352, 3)
+
+
 def test_preview_draws_six_images(tmp_path: Path) -> None:
     picture = tmp_path / "new" / "drive.png"
     assert drive.main(["preview", "--out", str(picture), *SMALL, "--at", "99"]) == 0

@@ -21,6 +21,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.parameter_client import AsyncParameterClient
 from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
 from tqdm import tqdm
 
 from tggbc_ros.core.types import Boxes3D
@@ -30,6 +31,7 @@ NODE = "/detector"
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 180.0
+LAST_ANSWER_S = 5.0
 
 
 class ClientError(RuntimeError):
@@ -97,27 +99,39 @@ def player_process(bag: Path, arguments: Sequence[str], log: Path) -> Process:
 
 
 class DetectorClient(Node):
-    """Collects what the detector publishes, by stamp in nanoseconds, and turns its parameters."""
+    """Collects what the detector publishes, by stamp in nanoseconds, and turns its parameters.
 
-    def __init__(self) -> None:
+    with_kept_keys: whether to ask for the pictures of kept keys too, which the node only makes for listeners.
+    """
+
+    def __init__(self, with_kept_keys: bool = False) -> None:
         super().__init__("detector_client")
         self.boxes: dict[int, BoundingBox3DArray] = {}
         self.reports: dict[int, FrameReport] = {}
+        self.kept_keys: dict[int, Image] = {}
+        self._collected = [self.boxes, self.reports, *([self.kept_keys] if with_kept_keys else [])]
         deep = QoSProfile(depth=1000)
         self.create_subscription(BoundingBox3DArray, f"{NODE}/boxes", self._on_boxes, deep)
         self.create_subscription(FrameReport, f"{NODE}/report", self._on_report, deep)
+        if with_kept_keys:
+            self.create_subscription(Image, f"{NODE}/kept_keys", self._on_kept_keys, deep)
         self._signs_of_life = 0
         # The last to be announced: a detector that reaches this subscription knows the others.
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
-        self._parameters = AsyncParameterClient(self, NODE.lstrip("/"))
+        self._detector_parameters = AsyncParameterClient(self, NODE.lstrip("/"))
         self._state = self.create_client(GetState, f"{NODE}/get_state")
         self._executor_of_client = SingleThreadedExecutor()
         self._executor_of_client.add_node(self)
 
     @property
     def answers(self) -> int:
-        """Sets whose boxes and report have both come."""
-        return len(self.boxes.keys() & self.reports.keys())
+        """Sets of which everything has come."""
+        return len(set.intersection(*(set(kind) for kind in self._collected)))
+
+    def forget(self) -> None:
+        """Begin to collect anew, as before the same bag is played again."""
+        for kind in self._collected:
+            kind.clear()
 
     def wait_for(self, holds: Callable[[], bool], timeout_s: float, alive: Sequence[Process] = ()) -> bool:
         """Receive until ``holds`` or the time is over; raises ClientError when a process has failed."""
@@ -143,7 +157,8 @@ class DetectorClient(Node):
 
     def set_parameters_of_detector(self, values: Mapping[str, object], timeout_s: float = 10.0) -> None:
         """Set live parameters through the service; raises ClientError with the node's reason."""
-        future = self._parameters.set_parameters([Parameter(name, value=value) for name, value in values.items()])
+        parameters = [Parameter(name, value=value) for name, value in values.items()]
+        future = self._detector_parameters.set_parameters(parameters)
         if not self.wait_for(future.done, timeout_s):
             raise ClientError(f"{NODE} did not answer within {timeout_s:g} s")
         refused = [result.reason for result in future.result().results if not result.successful]
@@ -167,36 +182,74 @@ class DetectorClient(Node):
     def _on_report(self, message: FrameReport) -> None:
         self.reports[stamp_ns(message)] = message
 
+    def _on_kept_keys(self, message: Image) -> None:
+        self.kept_keys[stamp_ns(message)] = message
+
+
+@contextmanager
+def running_detector(
+    parameters: Mapping[str, object], logs: Path, with_kept_keys: bool = False
+) -> Iterator[tuple[Process, DetectorClient]]:
+    """A detector node of its own process on simulated time, once it is active, and a client that hears it.
+
+    parameters: the node's, at the start. rclpy must be initialised. Raises ClientError if the node does not start.
+    """
+    with detector_process({"use_sim_time": True, **parameters}, logs / "detector.log") as detector:
+        client = DetectorClient(with_kept_keys)
+        try:
+            client.wait_until_active(detector)
+            yield detector, client
+        finally:
+            client.destroy_node()
+
+
+def play(
+    bag: Path,
+    frames: int,
+    detector: Process,
+    client: DetectorClient,
+    logs: Path,
+    options: Sequence[str] = (),
+    taken: Callable[[], bool] = lambda: True,
+) -> None:
+    """Play a bag of ``frames`` image sets into the detector, set by set, to the end; the client collects.
+
+    options: further ones of the player. taken: what else has to come true once all is answered, such as a record of
+    it. Raises ClientError if a set stays without an answer.
+    """
+    player = player_process(bag, ["--clock", "--lockstep", f"{NODE}/report", *options], logs / "player.log")
+    with player, tqdm(total=frames, desc=bag.name, unit="frame", disable=None) as bar:
+        for done in range(frames):
+            _wait_for_answer(client, done, detector, player)
+            bar.update()
+        if not client.wait_for(taken, LAST_ANSWER_S, [detector]):
+            raise ClientError(f"{frames} sets of images were answered, but not all of it was taken")
+
+
+def _wait_for_answer(client: DetectorClient, done: int, detector: Process, player: Process) -> None:
+    """Until more than ``done`` sets are answered; once the player has ended, an answer can only be on its way."""
+    client.wait_for(lambda: client.answers > done or not player.is_running(), ANSWER_TIMEOUT_S, [detector])
+    if not client.wait_for(lambda: client.answers > done, LAST_ANSWER_S, [detector]):
+        state = "is waiting" if player.is_running() else "has ended"
+        raise ClientError(f"{done} sets of images were answered in full, then no more; the player {state}")
+
 
 @contextmanager
 def replay(
     bag: Path, frames: int, parameters: Mapping[str, object], live: Mapping[str, object], logs: Path
 ) -> Iterator[DetectorClient]:
-    """Play a bag of ``frames`` image sets into a detector node of its own process, set by set, to the end.
+    """`play` a bag into a `running_detector`, once. live: parameters that are set when it is active.
 
-    parameters: the node's, at the start. live: those that are set when it is active. Yields the client that
-    heard it all; raises ClientError if a set stays without an answer. rclpy must be initialised.
+    Yields the client that heard it all.
     """
-    player = player_process(bag, ["--clock", "--lockstep", f"{NODE}/report"], logs / "player.log")
-    with detector_process({"use_sim_time": True, **parameters}, logs / "detector.log") as detector:
-        client = DetectorClient()
-        try:
-            client.wait_until_active(detector)
-            if live:
-                client.set_parameters_of_detector(live)
-            with player, tqdm(total=frames, desc=bag.name, unit="frame", disable=None) as bar:
-                for done in range(frames):
-                    if not client.wait_for(
-                        lambda done=done: client.answers > done, ANSWER_TIMEOUT_S, [detector, player]
-                    ):
-                        raise ClientError(f"frame {done + 1} of {frames} was not answered in {ANSWER_TIMEOUT_S:g} s")
-                    bar.update()
-            yield client
-        finally:
-            client.destroy_node()
+    with running_detector(parameters, logs) as (detector, client):
+        if live:
+            client.set_parameters_of_detector(live)
+        play(bag, frames, detector, client, logs)
+        yield client
 
 
-def stamp_ns(message: BoundingBox3DArray | FrameReport) -> int:
+def stamp_ns(message: BoundingBox3DArray | FrameReport | Image) -> int:
     """The header's stamp in nanoseconds."""
     stamp = message.header.stamp
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)

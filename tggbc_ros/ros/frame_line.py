@@ -107,6 +107,7 @@ class FrameLine:
         boxes = transform_boxes(geometry.lidar2output, boxes)
         head = convert.header(stamp_ns, settings.output_frame)
         self._outputs.publish_boxes(boxes, head)
+        self._outputs.publish_kept_keys(step.kept, frame.rig.names, head)
         watch.lap("publish")
         self.last_step = step
         self._outputs.publish_report(self._report(image_set, settings, step, watch.stages_ms), image_set.arrival_s)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import array
 import time
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
+from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.core.types import Boxes3D
 from tggbc_ros.msg import BoundingBox3DArray, FrameReport
 from tggbc_ros.ros import convert
+from tggbc_ros.ros.kept_keys import kept_mosaic
 from tggbc_ros.ros.markers import marker_array
 from tggbc_ros.ros.overlay import load_palette
 
@@ -20,26 +26,28 @@ QOS = QoSProfile(depth=10)
 
 
 class Outputs:
-    """Publishers that speak only while the node is active.
+    """Publishers of a model's results that speak only while the node is active.
 
     Raises ImportError where vision_msgs is missing, ValueError for a class without a colour.
     """
 
-    def __init__(self, node: LifecycleNode, class_names: Sequence[str]) -> None:
+    def __init__(self, node: LifecycleNode, model: ModelConfig) -> None:
         try:
             from vision_msgs.msg import Detection3DArray
         except ImportError as error:
             raise ImportError(f"vision_msgs is missing ({error}); apt install ros-$ROS_DISTRO-vision-msgs") from error
         self._node = node
-        self._palette = load_palette(class_names)
+        self._feature_size = model.feature_size
+        self._palette = load_palette(model.class_names)
         self._boxes = node.create_lifecycle_publisher(BoundingBox3DArray, "~/boxes", QOS)
         self._detections = node.create_lifecycle_publisher(Detection3DArray, "~/detections", QOS)
         self._markers = node.create_lifecycle_publisher(MarkerArray, "~/markers", QOS)
+        self._kept_keys = node.create_lifecycle_publisher(Image, "~/kept_keys", QOS)
         self._report = node.create_lifecycle_publisher(FrameReport, "~/report", QOS)
 
     def close(self) -> None:
         """Take the topics back."""
-        for publisher in (self._boxes, self._detections, self._markers, self._report):
+        for publisher in (self._boxes, self._detections, self._markers, self._kept_keys, self._report):
             self._node.destroy_lifecycle_publisher(publisher)
 
     def publish_boxes(self, boxes: Boxes3D, head: Header) -> None:
@@ -50,6 +58,16 @@ class Outputs:
             self._detections.publish(convert.detections(boxes, class_names, head))
         if self._markers.get_subscription_count():
             self._markers.publish(marker_array(boxes, self._palette, head))
+
+    def publish_kept_keys(self, kept: npt.NDArray[np.int64], cameras: Sequence[str], head: Header) -> None:
+        """The cells whose keys the last decoder layer saw, as a mono8 mosaic, where someone listens."""
+        if self._kept_keys.get_subscription_count():
+            picture = kept_mosaic(kept, cameras, self._feature_size)
+            height, width = picture.shape
+            data = array.array("B", picture.tobytes())
+            self._kept_keys.publish(
+                Image(header=head, height=height, width=width, encoding="mono8", step=width, data=data)
+            )
 
     def publish_report(self, report: FrameReport, arrival_s: float) -> None:
         """The report, its latency counted from ``arrival_s`` (monotonic clock) to now."""

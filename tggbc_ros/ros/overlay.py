@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -68,14 +68,26 @@ def find_classes_file() -> Path:
     return Path(get_package_share_directory("tggbc_ros")) / "config" / "classes.yaml"
 
 
-def draw_detections(image: Image, boxes: Boxes3D, intrinsics: Array, lidar2cam: Array, palette: Palette) -> None:
+def enlarged(frame: CameraFrame, width: int) -> CameraFrame:
+    """The frame with images of that width, intrinsics to match, so that lines drawn into small images stay fine."""
+    images, intrinsics = [], frame.rig.intrinsics.copy()
+    for index, image in enumerate(frame.images):
+        height = round(image.shape[0] / image.shape[1] * width)
+        intrinsics[index] = np.diag([width / image.shape[1], height / image.shape[0], 1.0]) @ intrinsics[index]
+        images.append(cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.uint8, copy=False))
+    return replace(frame, images=tuple(images), rig=replace(frame.rig, intrinsics=intrinsics))
+
+
+def draw_detections(
+    image: Image, boxes: Boxes3D, intrinsics: Array, lidar2cam: Array, palette: Palette, labels: bool = True
+) -> None:
     """Draw boxes into the image in place, far ones first: edges, a line to the front, class and score."""
     corners = transform_points(lidar2cam, box_corners(boxes))
     thickness = _thickness(image)
     for index in np.argsort(-corners[:, :, 2].mean(axis=1)):
         label = int(boxes.label[index])
         drawn = _draw_box(image, corners[index], intrinsics, palette.colors[label], thickness, dashed=False)
-        if drawn is not None:
+        if drawn is not None and labels:
             _draw_label(image, drawn, f"{palette.names[label]} {boxes.score[index]:.2f}", palette.colors[label])
 
 
@@ -86,7 +98,7 @@ def draw_ground_truth(image: Image, boxes: Boxes3D, intrinsics: Array, lidar2cam
 
 
 def draw_cameras(
-    frame: CameraFrame, boxes: Boxes3D, palette: Palette, truth: Boxes3D | None = None
+    frame: CameraFrame, boxes: Boxes3D, palette: Palette, truth: Boxes3D | None = None, labels: bool = True
 ) -> dict[str, Image]:
     """Copies of the frame's images by camera name, with detections and ground truth projected into each."""
     drawn = {}
@@ -95,7 +107,7 @@ def draw_cameras(
         intrinsics, lidar2cam = frame.rig.intrinsics[index], frame.rig.lidar2cam[index]
         if truth is not None:
             draw_ground_truth(image, truth, intrinsics, lidar2cam)
-        draw_detections(image, boxes, intrinsics, lidar2cam, palette)
+        draw_detections(image, boxes, intrinsics, lidar2cam, palette, labels)
         drawn[name] = image
     return drawn
 
@@ -109,6 +121,7 @@ def mosaic(images: Mapping[str, Image], cell_width: int = 800, rows: Sequence[Se
     if unplaced or not images:
         raise ValueError(f"cameras {sorted(unplaced)} have no place in the mosaic {rows}")
     cell_height = round(max(image.shape[0] / image.shape[1] for image in images.values()) * cell_width)
+    scale = min(0.7, max(0.45, cell_width / 800))
     canvas = np.full((cell_height * len(rows), cell_width * max(map(len, rows)), 3), DARK, dtype=np.uint8)
     for row, names in enumerate(rows):
         for column, name in enumerate(names):
@@ -116,21 +129,28 @@ def mosaic(images: Mapping[str, Image], cell_width: int = 800, rows: Sequence[Se
             if name in images:
                 height = round(images[name].shape[0] / images[name].shape[1] * cell_width)
                 cell[:height] = cv2.resize(images[name], (cell_width, height), interpolation=cv2.INTER_AREA)
-            _text(cell, name, (10, 26), WHITE, 0.7)
+            write_text(cell, name, (round(12 * scale), round(36 * scale)), WHITE, scale)
     return canvas
 
 
 def birds_eye(
-    boxes: Boxes3D, palette: Palette, truth: Boxes3D | None = None, size_px: int = 900, range_m: float = 55.0
+    boxes: Boxes3D,
+    palette: Palette,
+    truth: Boxes3D | None = None,
+    size_px: int = 900,
+    range_m: float = 55.0,
+    trails: Sequence[tuple[Array, Color]] = (),
 ) -> Image:
     """View from above, forward up, the lidar in the middle: rings every 10 m, boxes, velocity arrows, legend.
 
     size_px: width and height. range_m: from the middle to an edge. An arrow ends where the object will be in
-    a second.
+    a second. trails: lines [n, 2 or more] in the lidar frame, metres, each in a colour, below the boxes.
     """
     canvas = np.full((size_px, size_px, 3), DARK, dtype=np.uint8)
     lidar2pixel = _lidar2pixel(size_px, range_m)
     _draw_rings(canvas, lidar2pixel, range_m)
+    for line, color in trails:
+        cv2.polylines(canvas, [np.array(_to_pixels(lidar2pixel, line))], False, color, 2, cv2.LINE_AA)
     if truth is not None:
         for index in range(len(truth)):
             _draw_from_above(canvas, truth[index : index + 1], lidar2pixel, WHITE, 1, dashed=True)
@@ -210,7 +230,7 @@ def _draw_label(image: Image, corner: tuple[int, int], text: str, color: Color) 
     cv2.putText(image, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, tone, 1, cv2.LINE_AA)
 
 
-def _text(image: Image, text: str, place: tuple[int, int], color: Color, scale: float) -> None:
+def write_text(image: Image, text: str, place: tuple[int, int], color: Color, scale: float) -> None:
     """Text with a dark rim; of shifted copies, because OpenCV 5 spaces thicker letters wider."""
     for dx, dy, tone in ((-1, 0, BLACK), (1, 0, BLACK), (0, -1, BLACK), (0, 1, BLACK), (0, 0, color)):
         shifted = (place[0] + dx, place[1] + dy)
@@ -236,7 +256,7 @@ def _draw_rings(canvas: Image, lidar2pixel: Array, range_m: float) -> None:
         cv2.circle(canvas, center, round(radius_m * lidar2pixel[0, 0]), (70, 66, 64), 1, cv2.LINE_AA)
         if radius_m % 20 == 0:
             (place,) = _to_pixels(lidar2pixel, np.array([[0.0, float(radius_m)]]))
-            _text(canvas, f"{radius_m} m", (place[0] + 4, place[1] - 4), GREY, 0.45)
+            write_text(canvas, f"{radius_m} m", (place[0] + 4, place[1] - 4), GREY, 0.45)
     outline = np.array([[-0.87, -2.1], [-0.87, 1.4], [0.0, 2.1], [0.87, 1.4], [0.87, -2.1]])
     cv2.fillPoly(canvas, [np.array(_to_pixels(lidar2pixel, outline))], GREY, cv2.LINE_AA)
 
@@ -268,4 +288,4 @@ def _draw_legend(canvas: Image, boxes: Boxes3D, palette: Palette, truth: Boxes3D
         lines.append((f"annotated (dashed)  {len(truth)}", WHITE))
     for row, (text, color) in enumerate(lines):
         cv2.rectangle(canvas, (12, 14 + 22 * row), (26, 26 + 22 * row), color, -1)
-        _text(canvas, text, (34, 26 + 22 * row), WHITE, 0.5)
+        write_text(canvas, text, (34, 26 + 22 * row), WHITE, 0.5)

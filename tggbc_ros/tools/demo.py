@@ -1,124 +1,147 @@
-"""The whole line at work: a clip becomes a bag, the bag is played into the detector node, its boxes become pictures.
+"""The whole line at work: a drive becomes a bag, the bag goes through the node, what comes out is scored and shown.
 
-python -m tggbc_ros.tools.demo [--out out/demo] [--sample FOLDER] [--model NAME --checkpoint FILE]
+One node process; the bag once per keep ratio, each ratio set live through the parameter service.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import os
 import shutil
-import statistics
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import cv2
 import rclpy
+from tqdm import tqdm
 
-from tggbc_ros.core.config import CLASS_NAMES
-from tggbc_ros.core.geometry import invert_rigid, transform_boxes
+from tggbc_ros.core.config import CLASS_NAMES, MODELS, model_config
 from tggbc_ros.data.bag import BagWriter
 from tggbc_ros.data.drive import dataset
-from tggbc_ros.data.drive.config import DriveConfig
 from tggbc_ros.data.nuscenes import NuScenes
-from tggbc_ros.data.records import Sample
-from tggbc_ros.data.sample_folder import moved, read_sample_folder
-from tggbc_ros.msg import BoundingBox3DArray, FrameReport
-from tggbc_ros.ros.client import ClientError, boxes_of, choose_domain, replay
-from tggbc_ros.ros.overlay import load_palette, overview
+from tggbc_ros.evaluation.passes import Pass, Split, load_split
+from tggbc_ros.evaluation.plot import accuracy_plot
+from tggbc_ros.evaluation.recorded import recorded_passes
+from tggbc_ros.evaluation.results import Row, result_row, table, write_results
+from tggbc_ros.evaluation.score import Evaluator
+from tggbc_ros.evaluation.submission import write_submission
+from tggbc_ros.ros.bag_recorder import RecordError
+from tggbc_ros.ros.client import ClientError, choose_domain
+from tggbc_ros.ros.overlay import load_palette
+from tggbc_ros.showcase.film import film_frame, write_film
+from tggbc_ros.showcase.frames import ShownFrame, shown_frames
+from tggbc_ros.showcase.keys import key_picture
+from tggbc_ros.showcase.page import write_page
+from tggbc_ros.showcase.plan import BAG, DETECTIONS, DRIVE, FILM, KEYS, PAGE, PLOT, SCORES, SPLIT, Plan
+from tggbc_ros.showcase.report import demo_report, warning
+from tggbc_ros.showcase.sweep import KeptPictures, sweep
 
-SAMPLE_FOLDER = "../shared/nuscenes_sample"
-FRAMES = 3
-STEP = (2.0, 0.02, 0.5)
-"""Between two frames of the sample: metres forward, radians of turn, seconds."""
-
-CLIP, DRIVE = "clip", "drive"
-SHOWN_BOXES = 40
+KEEP_RATIOS = (1.0, 0.5, 0.3, 0.15)
+SEED = 2026
+"""Of no drive that the demo model was trained on."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demo; returns the exit status."""
+    """Run the demo; exit status 1 and one line on standard error if it fails."""
     options = _parser().parse_args(arguments)
-    out: Path = options.out
-    for folder in (CLIP, DRIVE):  # and nothing else: the user may have named any folder
-        shutil.rmtree(out / folder, ignore_errors=True)
-    samples = clip(options.sample, out)
-    with BagWriter(out / CLIP) as bag:
-        for sample in samples:
-            bag.write(sample)
-    parameters = {
-        "model": options.model,
-        "checkpoint": options.checkpoint,
-        "allow_random_weights": not options.checkpoint,
-    }
-    choose_domain()
-    rclpy.init()
     try:
-        with replay(out / CLIP, len(samples), parameters, {"keep_ratio": options.keep_ratio}, out) as heard:
-            boxes, reports = heard.boxes, list(heard.reports.values())
-    except ClientError as error:
+        plan = _plan(options)
+        rows = demo(plan)
+    except (ClientError, RecordError, OSError, ValueError, ImportError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
-    finally:
-        rclpy.shutdown()
-    for index, sample in enumerate(samples):
-        picture(sample, boxes[max(shot.timestamp_ns for shot in sample.cameras)], out / f"frame_{index}.png")
-    print(table(reports))
-    if not options.checkpoint:
-        print("The weights are RANDOM: the boxes mean nothing yet, the line they came along is real.")
-    print(f"pictures, bag and logs: {out}")
+    print("\n".join([table(rows), *filter(None, [warning(rows[0])]), f"open {plan.out / PAGE}"]))
     return 0
 
 
+def demo(plan: Plan) -> list[Row]:
+    """Drive -> bag -> node -> record -> scores -> pictures and page, all in the plan's folder; returns the scores."""
+    for folder in (DRIVE, BAG, DETECTIONS, SCORES):  # and nothing else: the user may have named any folder
+        shutil.rmtree(plan.out / folder, ignore_errors=True)
+    split = make_drive(plan)
+    write_bag(plan, split)
+    kept = run_node(plan, len(list(split.samples())))
+    passes = recorded_passes(split, [plan.out / DETECTIONS])
+    rows = score(plan, split, passes)
+    write_results(rows, plan.out)
+    accuracy_plot(rows, plan.out / PLOT, f"{plan.model} on a drive of {plan.seconds:g} s, seed {plan.seed}")
+    ratio, best = plan.keep_ratios[plan.shown], passes[plan.shown]
+    draw(plan, shown_frames(list(split.samples()), best, kept[ratio], plan.show_score), rows)
+    write_page(demo_report(plan, rows), plan.out / PAGE)
+    return rows
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tggbc_ros.tools.demo", description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("out/demo"))
-    sample = Path(os.environ.get("TGGBC_SAMPLE") or SAMPLE_FOLDER)
-    parser.add_argument("--sample", type=Path, default=sample, help="nuScenes keyframe; without it a drive is made")
-    parser.add_argument("--model", default="r50_704")
-    parser.add_argument("--checkpoint", default="", help="weights; without, random ones whose boxes mean nothing")
-    parser.add_argument("--keep-ratio", type=float, default=0.3)
+    parser = argparse.ArgumentParser(prog="python -m tggbc_ros.tools.demo", description=__doc__)
+    add = parser.add_argument
+    add("--out", type=Path, default=Path("out/demo"))
+    add("--model", choices=list(MODELS), default="demo")
+    add("--checkpoint", default="", metavar="FILE", help="weights; without, the model's own or else random ones")
+    add("--seconds", type=float, default=20.0, metavar="S", help="length of the drive (default %(default)s)")
+    add("--seed", type=int, default=SEED, help="of the drive (default %(default)s)")
+    add("--keep-ratio", type=float, nargs="+", default=KEEP_RATIOS, metavar="R", help="shares of keys to keep")
+    add("--show-score", type=float, default=0.3, metavar="S", help="least score of a drawn box (default %(default)s)")
     return parser
 
 
-def clip(sample_folder: Path, out: Path) -> list[Sample]:
-    """A few frames: the real keyframe with the vehicle moving on, or a synthetic drive. Truth where it holds."""
-    if not sample_folder.is_dir():
-        print(f"no sample in {sample_folder}: making a short synthetic drive")
-        config = DriveConfig(duration_s=FRAMES / 2)
-        tables = dataset.write_scene(out / DRIVE, 0, 0, config, progress=lambda: None)
-        dataset.write_tables(out / DRIVE, dataset.VERSION, "demo", [tables])
-        drive = NuScenes(out / DRIVE)
-        return [sample for scene in drive.scene_names("demo") for sample in drive.samples(scene)][:FRAMES]
-    samples = [read_sample_folder(sample_folder)]
-    while len(samples) < FRAMES:
-        samples.append(dataclasses.replace(moved(samples[-1], *STEP), annotations=None))
-    return samples
+def _plan(options: argparse.Namespace) -> Plan:
+    ratios = tuple(sorted(set(options.keep_ratio), reverse=True))
+    return Plan(
+        options.out, options.model, options.checkpoint, options.seed, options.seconds, ratios, options.show_score
+    )
 
 
-def picture(sample: Sample, message: BoundingBox3DArray, path: Path) -> None:
-    """Six cameras and a view from above, detections in colour, ground truth dashed."""
-    boxes = transform_boxes(invert_rigid(sample.lidar2ego), boxes_of(message, CLASS_NAMES))
-    truth = sample.annotations.boxes if sample.annotations else None
-    cv2.imwrite(str(path), overview(sample.camera_frame(), boxes[:SHOWN_BOXES], load_palette(CLASS_NAMES), truth))
+def make_drive(plan: Plan) -> Split:
+    """Render the drive as a nuScenes data set, and read it back."""
+    root, config = plan.out / DRIVE, plan.drive
+    with tqdm(total=config.samples, desc=DRIVE, unit="frame", disable=None) as bar:
+        tables = dataset.write_scene(root, plan.seed, 0, config, partial(_advance, bar))
+    dataset.write_tables(root, dataset.VERSION, SPLIT, [tables])
+    return load_split(NuScenes(root), SPLIT)
 
 
-def table(reports: Sequence[FrameReport]) -> str:
-    """Stage times, milliseconds: median and largest over the frames."""
-    report = reports[-1]
-    lines = [
-        f"model {report.model}, weights {report.weights}, {report.backend} on {report.device}",
-        f"keep ratio {report.keep_ratio:.2f}, keys by layer {list(report.keys)}",
-        f"{'stage':<12}{'median ms':>12}{'max ms':>12}",
-    ]
-    by_stage = {
-        stage.stage: [s.ms for r in reports for s in r.stages if s.stage == stage.stage] for stage in report.stages
-    }
-    by_stage["latency"] = [r.latency_ms for r in reports]
-    lines += [f"{stage:<12}{statistics.median(ms):>12.1f}{max(ms):>12.1f}" for stage, ms in by_stage.items()]
-    return "\n".join(lines)
+def _advance(bar: tqdm[NoReturn]) -> None:
+    bar.update()
+
+
+def write_bag(plan: Plan, split: Split) -> None:
+    """The drive as a rosbag2."""
+    with BagWriter(plan.out / BAG) as bag:
+        for sample in split.samples():
+            bag.write(sample)
+
+
+def run_node(plan: Plan, frames: int) -> dict[float, KeptPictures]:
+    """Sweep the node over the bag, in a DDS domain of its own; pictures of kept keys by ratio."""
+    choose_domain()
+    rclpy.init()
+    try:
+        return sweep(plan.out / BAG, frames, plan.keep_ratios, plan.node_parameters(), plan.out)
+    finally:
+        rclpy.shutdown()
+
+
+def score(plan: Plan, split: Split, passes: Sequence[Pass]) -> list[Row]:
+    """One row per pass, by the official evaluator."""
+    evaluator = Evaluator(plan.out / DRIVE, dataset.VERSION, split.name)
+    tokens = [sample.token for sample in split.samples()]
+    rows = []
+    for record in passes:
+        folder = plan.out / SCORES / f"keep_{record.keep_ratio:g}"
+        write_submission(folder / "submission.json", tokens, record.detections, CLASS_NAMES)
+        rows.append(result_row(record, evaluator.score(folder / "submission.json", folder)))
+    return rows
+
+
+def draw(plan: Plan, shown: Sequence[ShownFrame], rows: Sequence[Row]) -> None:
+    """The film of one pass, and its key picture, of the frame with most objects; rows: the scores of all passes."""
+    model, palette = model_config(plan.model), load_palette(CLASS_NAMES)
+    bar = tqdm(shown, desc=FILM, unit="frame", disable=None)
+    write_film((film_frame(frame, model, palette, rows, plan.shown) for frame in bar), plan.out / FILM)
+    fullest = max(shown, key=lambda frame: len(frame.truth))
+    cv2.imwrite(str(plan.out / KEYS), key_picture(fullest, model, palette))
 
 
 if __name__ == "__main__":

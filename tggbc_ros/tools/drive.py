@@ -18,7 +18,7 @@ import cv2
 from tqdm import tqdm
 
 from tggbc_ros.data.drive import dataset
-from tggbc_ros.data.drive.config import DIFFICULTIES, SWEEPS_PER_SAMPLE, DriveConfig, with_difficulty
+from tggbc_ros.data.drive.config import DEMO_IMAGE_SIZE, DIFFICULTIES, SWEEPS_PER_SAMPLE, DriveConfig, with_difficulty
 from tggbc_ros.data.drive.frames import frame_indices, render_frame
 from tggbc_ros.data.drive.preview import contact_sheet
 from tggbc_ros.data.drive.schema import Tables
@@ -53,10 +53,12 @@ def _parser() -> argparse.ArgumentParser:
     viewer.add_argument("--out", type=Path, required=True)
     viewer.add_argument("--scene", type=int, default=0)
     viewer.add_argument("--at", type=float, default=5.0, help="seconds from the start")
+    sizes = [f"{width} {height}" for width, height in (DriveConfig.image_size, DEMO_IMAGE_SIZE)]
+    size_help = f"pixels (default {sizes[0]}; {sizes[1]} where the difficulty is demo)"
     for command in (maker, viewer):
         command.add_argument("--seed", type=int, default=0)
         command.add_argument("--seconds", type=float, default=20.0)
-        command.add_argument("--image-size", type=int, nargs=2, metavar=("W", "H"), default=(800, 450))
+        command.add_argument("--image-size", type=int, nargs=2, metavar=("W", "H"), help=size_help)
         command.add_argument("--difficulty", choices=DIFFICULTIES, default="medium", help="sets the three below")
         command.add_argument("--range", type=float, help="objects beyond it are neither drawn nor annotated, metres")
         command.add_argument("--objects", type=int, help="how many there are, roughly, within 60 m")
@@ -68,9 +70,8 @@ def drive_config(options: argparse.Namespace) -> DriveConfig:
     """The drive that the options describe: a named difficulty, and what was given beside it."""
     if options.seed < 0:
         raise ValueError(f"--seed is {options.seed}, expected 0 or more")
-    config = DriveConfig(
-        duration_s=options.seconds, image_size=tuple(options.image_size), sweeps=getattr(options, "sweeps", False)
-    )
+    size = options.image_size or (DEMO_IMAGE_SIZE if options.difficulty == "demo" else DriveConfig.image_size)
+    config = DriveConfig(duration_s=options.seconds, image_size=tuple(size), sweeps=getattr(options, "sweeps", False))
     given = {"range_m": options.range, "objects": options.objects, "clutter": options.clutter}
     changes = {name: value for name, value in given.items() if value is not None}
     return dataclasses.replace(with_difficulty(config, options.difficulty), **changes)

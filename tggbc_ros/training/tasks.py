@@ -37,10 +37,10 @@ from tggbc_ros.training.streams import shuffled_frames, streams
 class TaskConfig:
     """What a step learns, and from what.
 
-    look: weight of the first looks in the dense task. guidance: weight of the attention guidance at the start; it falls linearly to a tenth at the end.
-    dense: weight of the dense task beside detection. bf16: autocast the convolutions
-    (attention on a CPU gets slower by it).
-    seed: of the frames' order and of all noise.
+    look: weight of the first looks in the dense task. guidance: weight of the attention guidance at the
+    start; it falls linearly to a tenth at the end. dense: weight of the dense task beside detection.
+    bf16: autocast the convolutions (attention on a CPU gets slower by it). seed: of the frames' order and
+    of all noise.
     """
 
     batch: int = 8
@@ -121,7 +121,7 @@ class DenseTask:
 class StreamTask:
     """The whole detector on parallel streams of scenes, memory carried from frame to frame.
 
-    features: [F, N, C, rows, columns] of every frame, from `cache_features`; backbone and neck then rest.
+    features: [F, N, C, rows, columns] of every frame, from `features.cache_features`; backbone and neck then rest.
     """
 
     def __init__(
@@ -260,15 +260,3 @@ def remember(memory: Memory, output: NetworkOutput, model: ModelConfig, batch: B
         embedding=output.embedding.detach(),
     )
     return temporal.push(memory, still, model, batch.lidar2global, batch.time_s)
-
-
-@torch.no_grad()
-def cache_features(net: Net, table: FrameTable, device: torch.device, bf16: bool, batch: int = 16) -> torch.Tensor:
-    """[F, N, C, rows, columns] float16 on the CPU: every frame through backbone and neck as they are now."""
-    model = net.detector.model
-    cache = torch.empty(len(table), table.images.shape[1], model.embed_dims, *model.feature_size, dtype=torch.float16)
-    for first in range(0, len(table), batch):
-        rows = list(range(first, min(first + batch, len(table))))
-        images = table.batch(rows, model, device).inputs.images
-        cache[rows[0] : rows[-1] + 1] = net.encode(images, bf16).to("cpu", torch.float16)
-    return cache

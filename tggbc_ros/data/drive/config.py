@@ -63,7 +63,12 @@ DIFFICULTIES = {
     "easy": Difficulty(range_m=35.0, objects=20, clutter=0.1),
     "medium": Difficulty(range_m=60.0, objects=40, clutter=0.5),
     "hard": Difficulty(range_m=60.0, objects=80, clutter=1.0),
+    "demo": Difficulty(range_m=22.0, objects=50, clutter=0.1),
 }
+"""The last is the world of the demo model, to train and to score it in: what its small images can show."""
+
+DEMO_IMAGE_SIZE = (352, 198)
+"""Width and height whose lower part is the demo model's image, pixel by pixel."""
 
 
 def with_difficulty(config: DriveConfig, name: str) -> DriveConfig:

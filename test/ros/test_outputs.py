@@ -1,0 +1,37 @@
+"""outputs: what nobody listens to is not even made."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode
+from rclpy.node import Node
+from sensor_msgs.msg import Image
+
+from tggbc_ros.core.config import MODELS
+from tggbc_ros.ros.convert import header
+from tggbc_ros.ros.outputs import Outputs
+from tggbc_ros.ros.params import CAMERAS
+
+
+def test_kept_keys_are_made_for_listeners_only(context: Context) -> None:
+    """A cell that does not exist is found out only where the picture is made."""
+    node, listener = LifecycleNode("speaker", context=context), Node("listener", context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    outputs = Outputs(node, MODELS["demo"])
+    impossible, head = np.array([10_000]), header(1, "base_link")
+    outputs.publish_kept_keys(impossible, CAMERAS, head)
+    listener.create_subscription(Image, "/speaker/kept_keys", print, 10)
+    for _ in range(200):
+        executor.spin_once(timeout_sec=0.05)
+        if node.count_subscribers("/speaker/kept_keys"):
+            break
+    executor.spin_once(timeout_sec=0.5)
+    with pytest.raises(ValueError, match="expected 0 to 1055"):
+        outputs.publish_kept_keys(impossible, CAMERAS, head)
+    outputs.close()
+    node.destroy_node()
+    listener.destroy_node()

@@ -1,0 +1,94 @@
+"""What the demo's page says about what was done."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from tggbc_ros.data.drive.config import SAMPLE_RATE_HZ
+from tggbc_ros.evaluation.results import Row
+from tggbc_ros.showcase.film import SPEED_UP
+from tggbc_ros.showcase.page import Figure, Report
+from tggbc_ros.showcase.plan import BAG, DETECTIONS, DRIVE, FILM, KEYS, PLOT, SCORES, SPLIT, Plan
+
+LIBRARIES = ("torch", "numpy", "opencv-python-headless", "nuscenes-devkit", "rosbags")
+
+
+def warning(row: Row) -> str:
+    """What to know before looking at boxes; empty where they are a trained model's."""
+    if row["weights"] == "RANDOM":
+        return "The weights are RANDOM: the boxes mean nothing yet, the line they came along is real."
+    return ""
+
+
+def demo_report(plan: Plan, rows: Sequence[Row]) -> Report:
+    """The whole page of a demo from its plan and its scores, in the order of the plan's ratios."""
+    shown = rows[plan.shown]
+    objects = sum(count for name, count in shown.items() if name.startswith("objects_"))
+    return Report(
+        title="Key pruning, live in a ROS 2 node",
+        lead="StreamPETR with tgGBC: the six cameras of a synthetic drive, played over DDS into one detector node "
+        f"whose keep_ratio was turned while it ran. {shown['samples']} frames with {objects} scored objects: enough "
+        "to see how it works, too few to prove it.",
+        warning=warning(shown),
+        rows=rows,
+        figures=_figures(plan, shown["keep_ratio"]),
+        facts=_facts(plan, shown),
+        commands=_commands(plan),
+        files={
+            "results.json": "every score, a list of rows",
+            "results.csv": "the same as a table",
+            f"{DETECTIONS}/": "rosbag2 of ~/boxes, ~/report and ~/kept_keys, all passes",
+            f"{BAG}/": "rosbag2 of cameras, poses and ground truth: what was played",
+            f"{DRIVE}/": "the drive as a nuScenes v1.0 data set",
+            f"{SCORES}/": "submissions and the evaluator's details, by ratio",
+            "detector.log": "what the node said",
+        },
+    )
+
+
+def _figures(plan: Plan, keep_ratio: float) -> list[Figure]:
+    film = (
+        f"Solid: detections of a score of at least {plan.show_score:g}, by class. Dashed white: ground truth. Arrows: "
+        "one second of velocity. Trails: the last seconds of tracks, joined by nearest neighbours for drawing only. "
+        f"Played at {SPEED_UP:g} times real time."
+    )
+    keys = (
+        "Dark cells were trimmed: no confident query looked at them. Plain grey is cut off before the network. The "
+        "frame with the most objects of the drive."
+    )
+    plot = "Official mAP and NDS of each pass against the share of keys left and against the decoder's time."
+    return [
+        Figure(plan.out / FILM, f"The drive at keep ratio {keep_ratio:g}", film),
+        Figure(plan.out / KEYS, f"Image regions whose keys were kept at {keep_ratio:g}", keys),
+        Figure(plan.out / PLOT, "What pruning costs and saves", plot),
+    ]
+
+
+def _commands(plan: Plan) -> dict[str, str]:
+    """What it does -> the command line."""
+    ratios = " ".join(f"{ratio:g}" for ratio in plan.keep_ratios)
+    demo = f"make demo ARGS='--model {plan.model} --seed {plan.seed} --seconds {plan.seconds:g} --keep-ratio {ratios}"
+    demo += f" --checkpoint {plan.checkpoint}'" if plan.checkpoint else "'"
+    score = f"./run python -m tggbc_ros.tools.evaluate --data {plan.out / DRIVE} --split {SPLIT}"
+    return {
+        "this page": demo,
+        "score the recorded detections again": f"{score} --bag {plan.out / DETECTIONS} --out out/again",
+        "look at the bag in RViz (ROS 2 sourced)": f"ros2 launch tggbc_ros replay.launch.py bag:={plan.out / BAG}",
+        "turn the knob of a running node": f"ros2 param set /detector keep_ratio {plan.keep_ratios[plan.shown]:g}",
+    }
+
+
+def _facts(plan: Plan, row: Row) -> dict[str, str]:
+    """Identity of what ran."""
+    width, height = plan.drive.image_size
+    return {
+        "model": f"{row['model']}; layers that trim: {row['prune_layers']}, queries that vote: {row['prune_queries']}",
+        "weights": row["weights"],
+        "ran on": f"{row['device']}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "drive": f"synthetic, seed {plan.seed}, {plan.seconds:g} s, {SAMPLE_RATE_HZ} frames a second, "
+        f"{width} x {height} pixels, difficulty demo",
+        "libraries": ", ".join(f"{name} {version(name)}" for name in LIBRARIES),
+    }
