@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -10,9 +11,11 @@ import torch
 
 from tggbc_ros.backends import load_network
 from tggbc_ros.backends.torch_backend import TorchNetwork
-from tggbc_ros.core import geometry
-from tggbc_ros.core.config import R50_704, DecodeConfig, MemoryConfig, PruningConfig
+from tggbc_ros.core import geometry, pruning
+from tggbc_ros.core import memory as temporal
+from tggbc_ros.core.config import R50_704, CarryConfig, DecodeConfig, KeepConfig, MemoryConfig, PruningConfig
 from tggbc_ros.core.detector import Detector
+from tggbc_ros.core.preprocess import preprocess
 from tggbc_ros.core.types import CameraFrame, NetworkOutput, Rig
 
 SMALL = replace(
@@ -115,12 +118,15 @@ def test_reset_on_request_is_said_once(network: TorchNetwork) -> None:
 
 def test_keep_ratio_changes_between_frames_and_one_is_dense_bit_for_bit(network: TorchNetwork) -> None:
     live, dense = Detector(network, PruningConfig(0.2)), Detector(network)
-    assert live.step(frame_at(0.0))[1].keys[-1] == 29
+    first = live.step(frame_at(0.0))[1]
+    assert first.keys[-1] == len(set(first.kept.tolist())) == 29
+    assert (np.diff(first.kept) > 0).all() and first.kept[0] >= 0 and first.kept[-1] < KEYS
     live.pruning = replace(live.pruning, keep_ratio=1.0)
     live.memory = None
     boxes, report = live.step(frame_at(0.5))
     expected, _ = dense.step(frame_at(0.5))
     assert report.keys == (KEYS,) * 3
+    np.testing.assert_array_equal(report.kept, np.arange(KEYS))
     np.testing.assert_array_equal(boxes.center, expected.center)
     np.testing.assert_array_equal(boxes.score, expected.score)
 
@@ -164,6 +170,59 @@ def test_a_poisoned_frame_is_an_error_and_does_not_enter_memory(network: TorchNe
     np.testing.assert_array_equal(detector.step(frame_at(1.0))[0].score, sound.step(frame_at(1.0))[0].score)
 
 
+class TestPoison:
+    """NaN anywhere in a frame is an error, and the next frame is as if it had never been."""
+
+    def check(self, detector: Detector, network: TorchNetwork, words: str, poison: Callable[[], object]) -> None:
+        sound = Detector(network, detector.pruning)
+        for one in (detector, sound):
+            one.step(frame_at(0.0))
+        remove = poison()
+        with pytest.raises(FloatingPointError, match=words):
+            detector.step(frame_at(0.5, seed=1))
+        remove()
+        boxes, report = detector.step(frame_at(1.0))
+        expected, expected_report = sound.step(frame_at(1.0))
+        np.testing.assert_array_equal(boxes.score, expected.score)
+        np.testing.assert_array_equal(report.kept, expected_report.kept)
+
+    @pytest.mark.parametrize(
+        "pruning",
+        [
+            PruningConfig(),
+            PruningConfig(0.3),
+            PruningConfig(0.3, layers=2, reactivate=True),
+            PruningConfig(keep=KeepConfig("mass")),
+            PruningConfig(0.3, carry=CarryConfig(0.5)),
+        ],
+        ids=["dense", "pruned", "reactivate", "mass", "carry"],
+    )
+    def test_one_image_cell(self, network: TorchNetwork, pruning: PruningConfig) -> None:
+        def poison() -> Callable[[], object]:
+            def spoil(_module: object, _given: object, value: torch.Tensor) -> torch.Tensor:
+                value = value.clone()
+                value[0, 73] = torch.nan  # with carry, its turn comes in the second frame
+                return value
+
+            return network.module.head.position.memory_embed.register_forward_hook(spoil).remove
+
+        self.check(Detector(network, pruning), network, "the network's class logits hold NaN", poison)
+
+    @pytest.mark.parametrize("mode", ["fixed", "mass"])
+    def test_the_class_scores_that_weigh_votes(self, network: TorchNetwork, mode: str) -> None:
+        """The boxes would be finite; the keys behind them were chosen by nothing."""
+
+        def poison() -> Callable[[], object]:
+            def spoil(_module: object, _given: object, logits: torch.Tensor) -> torch.Tensor | None:
+                at_the_trim = logits.ndim == 3
+                return logits.index_fill(1, torch.tensor([3]), torch.nan) if at_the_trim else None
+
+            return network.module.head.cls_branch.register_forward_hook(spoil).remove
+
+        detector = Detector(network, PruningConfig(0.3, keep=KeepConfig(mode)))
+        self.check(detector, network, "the network's key importance after layer 1 hold NaN", poison)
+
+
 def test_a_reset_before_a_frame_that_fails_is_said_by_the_next(network: TorchNetwork) -> None:
     detector = Detector(network)
     detector.step(frame_at(0.0))
@@ -172,6 +231,78 @@ def test_a_reset_before_a_frame_that_fails_is_said_by_the_next(network: TorchNet
         detector.step(frame_at(9.0))
     detector.pruning = sound
     assert detector.step(frame_at(9.5))[1].reset_cause == "gap in time"
+
+
+def test_carry_starts_the_second_frame_with_fewer_keys_and_a_reset_with_all(network: TorchNetwork) -> None:
+    detector = Detector(network, PruningConfig(0.2, carry=CarryConfig(0.5, refresh=4)))
+    first, second = detector.step(frame_at(0.0))[1], detector.step(frame_at(0.5))[1]
+    assert (first.keys, second.keys) == ((KEYS, 29, 29), (72, 29, 29))
+    assert second.total_keys == KEYS
+    assert second.keep_ratio_used == pytest.approx(29 / KEYS)
+    assert len(set(second.kept.tolist())) == 29
+    detector.reset_memory("asked")
+    assert detector.step(frame_at(1.0))[1].keys == (KEYS, 29, 29)
+    detector.step(frame_at(1.5))
+    detector.pruning = PruningConfig(0.2)
+    assert detector.step(frame_at(2.0))[1].keys == (KEYS, 29, 29)
+    assert detector.carried is None
+
+
+def test_starting_with_some_keys_is_a_gather_on_tokens(network: TorchNetwork) -> None:
+    """What carry asks of a network: it decodes the tokens it is given, and the ratio is of all cells."""
+    inputs = preprocess(frame_at(0.0), SMALL, network.device)
+    tokens = network.embed(network.encode(inputs.images), inputs)
+    chosen = torch.arange(0, KEYS, 2)[None]
+    pose, time_s = torch.eye(4, dtype=torch.float64)[None], torch.zeros(1, dtype=torch.float64)
+    memory = temporal.align(temporal.start(SMALL, network.start_points(), pose, time_s), pose, time_s, 16)
+    output = network.decode(pruning.select(tokens, chosen), memory, PruningConfig(0.25))
+    assert output.num_keys == (72, 36, 36)
+    assert torch.equal(output.trims[0].seen, chosen)
+
+
+def test_mass_keeps_what_the_image_asks_for(network: TorchNetwork) -> None:
+    detector = Detector(network, PruningConfig(keep=KeepConfig("mass", 0.6, 0.05, 0.9)))
+    _, report = detector.step(frame_at(0.0))
+    assert 0.05 * KEYS < report.keys[1] < 0.9 * KEYS
+    assert report.keys == (KEYS, len(report.kept), len(report.kept))
+    detector.pruning = PruningConfig(keep=KeepConfig("mass", 0.8, 0.05, 0.9))
+    assert detector.step(frame_at(0.5))[1].keys[1] > report.keys[1]
+
+
+def test_a_budget_out_of_reach_ends_at_the_least_ratio_and_says_so(network: TorchNetwork) -> None:
+    keep = KeepConfig("budget", min_ratio=0.25, budget_ms=1e-3, budget_of="frame")
+    detector = Detector(network, PruningConfig(0.8, keep=keep))
+    reports = [detector.step(frame_at(0.5 * step))[1] for step in range(5)]
+    assert reports[0].keys == (KEYS, 115, 115)  # starts at keep_ratio
+    assert not reports[-1].feasible
+    assert all(report.keep_ratio == 0.8 for report in reports)  # as asked
+    detector.pruning = PruningConfig(1.0)
+    report = detector.step(frame_at(5.0))[1]
+    assert report.feasible and report.keys == (KEYS,) * 3
+
+
+def test_an_ample_budget_gives_all_keys(network: TorchNetwork) -> None:
+    detector = Detector(network, PruningConfig(0.2, keep=KeepConfig("budget", budget_ms=1e6)))
+    reports = [detector.step(frame_at(0.5 * step))[1] for step in range(5)]
+    assert reports[0].keys[-1] == 29
+    assert reports[-1].keys == (KEYS,) * 3
+    assert reports[-1].feasible
+
+
+def test_the_report_says_how_many_queries_voted(network: TorchNetwork) -> None:
+    """More are asked for than there are: all of them vote."""
+    detector = Detector(network, PruningConfig(0.5, queries=175))
+    assert detector.step(frame_at(0.0))[1].voters == SMALL.total_queries
+    detector.pruning = PruningConfig(0.5, queries=9)
+    assert detector.step(frame_at(0.5))[1].voters == 9
+    detector.pruning = PruningConfig()
+    assert detector.step(frame_at(1.0))[1].voters == 0
+
+
+def test_kept_are_the_cells_the_last_layer_saw_even_if_it_trims_itself(network: TorchNetwork) -> None:
+    report = Detector(network, PruningConfig(0.25, layers=3)).step(frame_at(0.0))[1]
+    assert report.keys == (144, 108, 72)
+    assert len(report.kept) == 72
 
 
 def test_new_calibration_moves_the_rays(network: TorchNetwork) -> None:
@@ -184,6 +315,19 @@ def test_new_calibration_moves_the_rays(network: TorchNetwork) -> None:
     again = detector.step(frame_at(1.0))[0]
     np.testing.assert_array_equal(first.score, again.score)
     assert (first.score != turned.score).any()
+
+
+def test_a_reset_forgets_the_calibration_too(network: TorchNetwork) -> None:
+    """A camera that moved by less than the tolerance is held still, but not across a reset: that is a new start."""
+    detector, fresh = Detector(network), Detector(network)
+    detector.step(frame_at(0.0))
+    detector.memory = None
+    held = detector.step(frame_at(0.5, turn_rad=1e-5))[0]
+    detector.reset_memory("asked")
+    anew = detector.step(frame_at(1.0, turn_rad=1e-5))[0]
+    expected = fresh.step(frame_at(1.0, turn_rad=1e-5))[0]
+    np.testing.assert_array_equal(anew.score, expected.score)
+    assert (held.score != expected.score).any()
 
 
 def test_loading_without_weights_needs_permission(network: TorchNetwork) -> None:

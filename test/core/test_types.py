@@ -71,4 +71,4 @@ def test_boxes_are_chosen_by_mask() -> None:
 
 
 def test_the_ratio_used_is_what_the_last_layer_saw() -> None:
-    assert StepReport(0.3, (100, 31, 31), {}, 0.0, "").keep_ratio_used == 0.31
+    assert StepReport(0.3, (100, 31, 31), {}, 0.0, "", np.arange(31)).keep_ratio_used == 0.31

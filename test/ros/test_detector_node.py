@@ -41,6 +41,7 @@ from tggbc_ros.core.config import PruningConfig
 from tggbc_ros.core.detector import Detector
 from tggbc_ros.core.geometry import invert_rigid, transform_boxes
 from tggbc_ros.core.types import Boxes3D, CameraFrame, Rig
+from tggbc_ros.ros.kept_keys import KEPT, kept_by_camera
 from tggbc_ros.ros.params import CAMERAS
 
 pytestmark = pytest.mark.timeout(120)
@@ -111,6 +112,32 @@ def test_published_boxes_are_the_cores_in_base_link(rig: SyntheticRig, domain_id
         assert [nanoseconds(m) for m in rig.received["boxes"]] == [
             START_NS + i * PERIOD_NS + 35_000_000 for i in range(4)
         ]
+
+
+def test_kept_keys_are_a_picture_for_those_who_listen(rig: SyntheticRig, domain_id: int) -> None:
+    """Cell by cell what the core reports, with the stamp of the boxes; a set before the listener makes none."""
+    torch.set_num_threads(1)
+    detector = Detector(
+        load_network("torch", TINY, None, "cpu", allow_random_weights=True), PruningConfig(0.25, layers=1, queries=10)
+    )
+    pictures: list[Image] = []
+    with detector_process(domain_id, keep_ratio=0.25, prune_queries=10):
+        rig.wait_for_detector()
+        rig.publish_until_report(0)
+        detector.step(expected_frame(rig, 0))
+        rig.create_subscription(Image, "/detector/kept_keys", pictures.append, 10)
+        rig.spin_for(1.0)
+        report = rig.publish_until_report(1)
+        _, step = detector.step(expected_frame(rig, 1))
+        assert rig.spin_until(lambda: pictures)
+    (picture,) = pictures
+    assert (nanoseconds(picture), picture.header.frame_id) == (nanoseconds(report), "base_link")
+    assert (picture.encoding, picture.height, picture.width, picture.step) == ("mono8", 2 * 2, 3 * 4, 12)
+    pixels = np.array(picture.data, np.uint8).reshape(4, 12)
+    assert (pixels == KEPT).sum() == report.keys[-1] == 12
+    by_camera = kept_by_camera(pixels, CAMERAS)
+    cells = np.flatnonzero(np.stack([by_camera[name] for name in CAMERAS]))
+    np.testing.assert_array_equal(cells, step.kept)
 
 
 def test_raw_best_effort_cameras_and_a_change_of_offer(context: Context, domain_id: int) -> None:

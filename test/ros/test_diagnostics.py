@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from tggbc_ros.ros.diagnostics import sync_status
+from tggbc_ros.core.config import KeepConfig, PruningConfig
+from tggbc_ros.core.types import StepReport
+from tggbc_ros.ros.diagnostics import pruning_status, sync_status
 from tggbc_ros.ros.drops import Totals
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -32,3 +35,24 @@ def totals(published: int, **drops: int) -> Totals:
 def test_synchroniser(before: Totals | None, now: Totals, level: bytes, message: str) -> None:
     status = sync_status(now, before, buffered=0)
     assert (status.level, status.message) == (level, message)
+
+
+def step(feasible: bool) -> StepReport:
+    return StepReport(0.5, (100, 25), {}, 0.0, "", np.arange(25), num_cells=200, voters=7, feasible=feasible)
+
+
+def test_pruning_says_what_was_kept() -> None:
+    status = pruning_status(PruningConfig(0.5), step(feasible=True))
+    values = {pair.key: pair.value for pair in status.values}
+    assert (status.level, status.message) == (OK, "fixed: 25 of 200 keys kept")
+    assert (values["keep_ratio"], values["keep_ratio_used"], values["keys"]) == ("0.5", "0.1250", "100 25")
+    assert (values["keep_mode"], values["voters"]) == ("fixed", "7")
+    assert pruning_status(PruningConfig(), None).level == OK
+
+
+def test_pruning_warns_of_a_budget_out_of_reach() -> None:
+    config = PruningConfig(0.5, keep=KeepConfig("budget", min_ratio=0.1, budget_ms=20.0))
+    status = pruning_status(config, step(feasible=False))
+    assert status.level == WARN
+    assert status.message == "even a keep ratio of 0.1 misses 20.0 ms of decoder time"
+    assert pruning_status(config, step(feasible=True)).level == OK

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.srv import DescribeParameters, GetParameters
@@ -36,6 +37,14 @@ def running(context: Context, domain_id: int) -> Iterator[SyntheticRig]:
         ("prune_layers", 0, "prune_layers"),
         ("prune_layers", 7, "prune_layers"),
         ("prune_queries", -2, "prune_queries"),
+        ("prune_schedule", "ratios", r"prune_ratios is \[\]"),
+        ("prune_ratios", [0.5, 0.7], "none larger than the one before"),
+        ("prune_reactivate", True, "trimmed only once"),
+        ("keep_mode", "auto", "fixed, mass, budget"),
+        ("keep_mass", 0.0, r"\(0, 1\]"),
+        ("max_keep_ratio", 0.05, "at least min_keep_ratio"),
+        ("latency_budget_ms", 0.0, "positive number of milliseconds"),
+        ("carry_ratio", 0.5, "keep_ratio is 1.0, expected less than carry_ratio"),
         ("score_threshold", -0.1, "score_threshold"),
         ("model", "vov_800", "unconfigured"),
         ("image_transport", "raw", "unconfigured"),
@@ -117,6 +126,35 @@ def test_diagnostics_tell_of_random_weights_and_fresh_cameras(running: Synthetic
     assert running.diagnostic("detector: node").message == "active"
     report, books = running.received["report"][-1], running.drops()
     assert (int(books["sets_received"]), int(books["sets_published"])) == (report.sets_received, report.sets_published)
+
+
+def test_keep_modes_change_live_and_say_so(running: SyntheticRig) -> None:
+    assert set_parameters(running, min_keep_ratio=0.25, keep_mass=0.5, keep_mode="mass") == ["", "", ""]
+    mass = running.publish_until_report(40)
+    assert (mass.keep_mode, mass.total_keys, mass.latency_budget_ms) == ("mass", 48, 0.0)
+    assert 12 <= mass.keys[-1] < 48
+    assert mass.keep_ratio_used == pytest.approx(mass.keys[-1] / 48)
+    assert mass.voters == 24  # of 175 asked for: all there are
+    assert set_parameters(running, latency_budget_ms=0.001, keep_mode="budget") == ["", ""]
+    reports = [running.publish_until_report(index) for index in range(41, 46)]
+    assert [report.keep_mode for report in reports] == ["budget"] * 5
+    assert list(reports[-1].keys) == [48, 12]  # min_keep_ratio
+    assert reports[-1].latency_budget_ms == pytest.approx(0.001)
+    assert not reports[-1].budget_feasible
+    running.received["diagnostics"].clear()
+    assert running.spin_until(lambda: running.diagnostic("detector: pruning"))
+    status = running.diagnostic("detector: pruning")
+    assert (status.level, "misses 0.001 ms" in status.message) == (DiagnosticStatus.WARN, True)
+    assert set_parameters(running, keep_mode="fixed") == [""]
+    assert list(running.publish_until_report(46).keys) == [48, 48]
+
+
+def test_carry_changes_live(running: SyntheticRig) -> None:
+    assert set_parameters(running, keep_ratio=0.25, carry_ratio=0.5) == ["", ""]
+    first, second = running.publish_until_report(50), running.publish_until_report(51)
+    assert (list(first.keys), list(second.keys)) == ([48, 12], [24, 12])
+    assert second.keep_ratio_used == pytest.approx(0.25)
+    assert set_parameters(running, carry_ratio=1.0, keep_ratio=1.0) == ["", ""]
 
 
 def test_a_lifecycle_request_that_does_not_fit_is_survived(running: SyntheticRig) -> None:

@@ -12,7 +12,7 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from tggbc_ros.core.config import DecodeConfig, MemoryConfig, PruningConfig
+from tggbc_ros.core.config import CarryConfig, DecodeConfig, KeepConfig, MemoryConfig, PruningConfig, RaysConfig
 from tggbc_ros.ros import params
 from tggbc_ros.ros.params import LIVE, Settings
 
@@ -36,7 +36,11 @@ def test_defaults_are_the_cores_own() -> None:
     assert settings.pruning() == PruningConfig()
     assert settings.memory() == MemoryConfig()
     assert settings.decode() == DecodeConfig()
-    assert frozenset({"keep_ratio", "prune_layers", "prune_queries", "score_threshold"}) == LIVE
+    assert settings.rays() == RaysConfig()
+    keep = {"keep_ratio", "keep_mode", "keep_mass", "min_keep_ratio", "max_keep_ratio"}
+    budget = {"latency_budget_ms", "latency_budget_of"}
+    prune = {"prune_schedule", "prune_layers", "prune_ratios", "prune_queries", "prune_reactivate"}
+    assert keep | budget | prune | {"carry_ratio", "carry_refresh", "score_threshold"} == LIVE
 
 
 def test_declared_values_reach_the_core(nodes) -> None:
@@ -50,6 +54,21 @@ def test_declared_values_reach_the_core(nodes) -> None:
     assert settings.memory().max_gap_s == 1.5
     assert settings.camera_names == ("left", "right")
     assert params.read(node) == settings
+
+
+def test_every_pruning_parameter_reaches_the_core(nodes) -> None:
+    node = nodes(
+        keep_ratio=0.2, prune_schedule="ratios", prune_ratios=[0.8, 0.5], prune_reactivate=True, keep_mode="budget",
+        keep_mass=0.7, min_keep_ratio=0.15, max_keep_ratio=0.9, latency_budget_ms=33.0, latency_budget_of="frame",
+        carry_ratio=0.6, carry_refresh=5, ray_tolerance_m=0.5,
+    )  # fmt: skip
+    settings = params.declare(node)
+    keep = KeepConfig("budget", 0.7, 0.15, 0.9, 33.0, "frame")
+    expected = PruningConfig(
+        0.2, schedule="ratios", ratios=(0.8, 0.5), reactivate=True, keep=keep, carry=CarryConfig(0.6, 5)
+    )
+    assert settings.pruning() == expected
+    assert settings.rays() == RaysConfig(0.5)
 
 
 def test_every_field_is_declared_with_type_and_description(nodes) -> None:
@@ -90,7 +109,22 @@ def test_bad_values_at_the_start_name_the_parameter(nodes, name: str, value: obj
         ({"camera_names": ("a", "")}, "one or more different names"),
         ({"camera_names": ()}, "one or more different names"),
         ({"backend": "caffe"}, "backend is 'caffe', expected one of torch"),
-        ({"model": "demo", "prune_layers": 4}, "prune_layers is 4, expected 1 to 3, the layers of demo"),
+        ({"model": "demo", "prune_layers": 4}, "prune_layers is 4, expected 1 to 3, the number of decoder layers"),
+        (
+            {"model": "demo", "prune_schedule": "ratios", "prune_ratios": (0.9, 0.8, 0.7), "keep_ratio": 0.1},
+            r"prune_ratios is \[0.9, 0.8, 0.7\], expected fewer shares than the 3 decoder layers",
+        ),
+        ({"prune_ratios": (0.5, 0.7)}, "prune_ratios is .*none larger than the one before"),
+        ({"prune_schedule": "never"}, "prune_schedule is 'never', expected one of once, gradual, ratios"),
+        ({"keep_mode": "auto"}, "keep_mode is 'auto', expected one of fixed, mass, budget"),
+        ({"keep_mass": 0.0}, "keep_mass is 0.0"),
+        ({"min_keep_ratio": 0.6, "max_keep_ratio": 0.5}, "max_keep_ratio is 0.5, expected at least min_keep_ratio"),
+        ({"latency_budget_ms": 0.0}, "latency_budget_ms is 0.0, expected a positive number of milliseconds"),
+        ({"latency_budget_of": "camera"}, "expected one of decoder, frame"),
+        ({"carry_ratio": 0.5}, "keep_ratio is 1.0, expected less than carry_ratio, 0.5"),
+        ({"carry_ratio": 0.1, "keep_ratio": 0.05}, "carry_refresh is 8, expected more than 1 / carry_ratio, 10 frames"),
+        ({"prune_reactivate": True}, "prune_reactivate is True, expected False where keys are trimmed only once"),
+        ({"ray_tolerance_m": -0.1}, "ray_tolerance_m is -0.1"),
         ({"image_topic": "camera {camera}"}, "image_topic gives 'camera CAM_FRONT', expected a topic name"),
         ({"image_topic": "/camera/image"}, r"image_topic is '/camera/image', expected \{camera\} in it"),
         ({"lidar2base": (1.0, 2.0)}, "seven numbers"),

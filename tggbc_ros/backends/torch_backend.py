@@ -45,11 +45,20 @@ class TorchNetwork:
 
     @torch.inference_mode()
     def embed(self, features: torch.Tensor, inputs: NetworkInput) -> Tokens:
-        """Features and calibration -> keys and values; the rays are kept as long as no matrix changes."""
+        """Features and calibration -> keys and values; a camera's rays are kept as long as its matrix is."""
+        return self.module.embed(features, self._rays_of(inputs))
+
+    def _rays_of(self, inputs: NetworkInput) -> Rays:
         calibration = inputs.lidar2img, inputs.intrinsics
-        if self._rays is None or not _same(self._rays[0], calibration):
-            self._rays = calibration, self.module.rays(inputs)
-        return self.module.embed(features, self._rays[1])
+        if self._rays is None or not _same_lenses(self._rays[0], calibration):
+            rays = self.module.rays(inputs)
+        else:
+            (lidar2img, _), rays = self._rays
+            moved = (lidar2img != inputs.lidar2img).any(dim=-1).any(dim=-1).any(dim=0).nonzero()[:, 0].tolist()
+            if moved:
+                rays.replace_cameras(moved, self.module.rays(inputs, moved), lidar2img.shape[1])
+        self._rays = calibration, rays
+        return rays
 
     @torch.inference_mode()
     def decode(self, tokens: Tokens, memory: AlignedMemory, pruning: PruningConfig) -> NetworkOutput:
@@ -78,5 +87,6 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def _same(a: Calibration, b: Calibration) -> bool:
-    return all(x.shape == y.shape and torch.equal(x, y) for x, y in zip(a, b, strict=True))
+def _same_lenses(a: Calibration, b: Calibration) -> bool:
+    """Whether only positions may differ; every camera's rays depend on all cameras' focal lengths."""
+    return a[0].shape == b[0].shape and torch.equal(a[1], b[1])

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-# Attention weights held at once while scoring, before and after the softmax: 2 x 16 MiB.
-SCORING_CHUNK = 1 << 22
+# Attention weights held at once while scoring, before and after the softmax: 2 x 8 MiB. Small enough to stay in a
+# CPU's cache, large enough to keep a GPU busy.
+SCORING_CHUNK = 1 << 21
 
 
 class Attention(nn.Module):
@@ -54,19 +55,21 @@ class Attention(nn.Module):
         return self.attend(*self.project(query, key, value), blocked)
 
 
+@torch.no_grad()
 def key_importance(query: torch.Tensor, key: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """How much the weighted queries look at each key: sum over queries of weight x attention.
 
     query [B, heads, q, d] and key [B, heads, K, d] are projected heads, weight [B, q]; attention is
-    softmax(Q K^T / sqrt(d)) averaged over heads; returns [B, K]. Queries go through in chunks, so that
-    peak memory depends on SCORING_CHUNK and not on q x K.
+    softmax(Q K^T / sqrt(d)) averaged over heads; returns [B, K], at least float32, without gradient. One
+    head and some of the queries at a time, so that peak memory depends on SCORING_CHUNK and not on q x K.
     """
     batch, heads, count, dims = query.shape
-    rows = max(1, SCORING_CHUNK // (batch * heads * key.shape[2]))
-    query, key, weight = query / math.sqrt(dims), key.transpose(-1, -2), weight[:, None, None]
-    importance = key.new_zeros(batch, heads, 1, key.shape[3])
-    for start in range(0, count, rows):
-        part = slice(start, start + rows)
-        attention = torch.softmax(query[:, :, part] @ key, dim=-1)
-        importance += weight[..., part] @ attention
-    return importance.sum(dim=(1, 2)) / heads
+    keys, precision = key.shape[2], torch.promote_types(key.dtype, torch.float32)
+    rows = -(-count // -(-batch * count * keys // SCORING_CHUNK))
+    query, weight = query / math.sqrt(dims), weight.to(precision)[:, None] / heads
+    importance = key.new_zeros(batch, 1, keys, dtype=precision)
+    for head in range(heads):
+        for part in (slice(start, start + rows) for start in range(0, count, rows)):
+            scores = query[:, head, part] @ key[:, head].transpose(-1, -2)
+            importance.baddbmm_(weight[..., part], torch.softmax(scores, dim=-1, dtype=precision))
+    return importance[:, 0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -20,28 +21,145 @@ CLASS_NAMES = (
 )
 
 
+KEEP_MODES = ("fixed", "mass", "budget")
+BUDGETS_OF = ("decoder", "frame")
+SCHEDULES = ("once", "gradual", "ratios")
+
+
 def _require(holds: bool, field: str, value: object, expected: str) -> None:
     if not holds:
         raise ValueError(f"{field} is {value!r}, expected {expected}")
+
+
+def _require_share(field: str, value: float) -> None:
+    _require(math.isfinite(value) and 0.0 < value <= 1.0, field, value, "a number in (0, 1]")
+
+
+@dataclass(frozen=True)
+class KeepConfig:
+    """How many keys a frame keeps. The bounds are shares of all keys and hold in the modes that adapt.
+
+    mode: "fixed" keeps `PruningConfig.keep_ratio`; "mass" keeps, at each trimming layer, the fewest keys
+    that hold the share ``mass`` of the importance; "budget" picks a ratio per frame that keeps the 95th
+    percentile of the time below ``budget_ms``: of the decoder, or of the whole step ("frame").
+    """
+
+    mode: str = "fixed"
+    mass: float = 0.9
+    min_ratio: float = 0.1
+    max_ratio: float = 1.0
+    budget_ms: float = 100.0
+    budget_of: str = "decoder"
+
+    def __post_init__(self) -> None:
+        _require(self.mode in KEEP_MODES, "keep_mode", self.mode, f"one of {', '.join(KEEP_MODES)}")
+        _require_share("keep_mass", self.mass)
+        _require_share("min_keep_ratio", self.min_ratio)
+        _require_share("max_keep_ratio", self.max_ratio)
+        low = self.min_ratio
+        _require(low <= self.max_ratio, "max_keep_ratio", self.max_ratio, f"at least min_keep_ratio, {low}")
+        positive = math.isfinite(self.budget_ms) and self.budget_ms > 0
+        _require(positive, "latency_budget_ms", self.budget_ms, "a positive number of milliseconds")
+        _require(self.budget_of in BUDGETS_OF, "latency_budget_of", self.budget_of, f"one of {', '.join(BUDGETS_OF)}")
+
+
+@dataclass(frozen=True)
+class CarryConfig:
+    """Start the first layer with the keys that mattered in the frame before, and some others.
+
+    ratio: share of all keys that it starts with; 1.0 starts with all. refresh: every key is among them at
+    least once in so many frames, however little it mattered. decay: how much of its importance a key that
+    was not looked at keeps per frame.
+    """
+
+    ratio: float = 1.0
+    refresh: int = 8
+    decay: float = 0.9
+
+    def __post_init__(self) -> None:
+        _require_share("carry_ratio", self.ratio)
+        _require(self.refresh >= 1, "carry_refresh", self.refresh, "at least 1 frame")
+        _require_share("carry_decay", self.decay)
+        enough = not self.active or self.refresh * self.ratio > 1.0
+        _require(enough, "carry_refresh", self.refresh, f"more than 1 / carry_ratio, {1.0 / self.ratio:.4g} frames")
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is carried over."""
+        return self.ratio < 1.0
 
 
 @dataclass(frozen=True)
 class PruningConfig:
     """tgGBC (arXiv 2503.08101): which share of the decoder's keys to keep, and when to trim.
 
-    keep_ratio: share of keys left at the end; 1.0 is the dense network.
-    layers: how many leading decoder layers trim (the paper's n).
-    queries: how many of the most confident queries vote on a key (the paper's k); <= 0 counts all.
+    keep_ratio: share of all keys left at the end; 1.0 is the dense network. layers: how many leading
+    decoder layers trim (the paper's n). queries: at most so many of the most confident queries vote on a
+    key (the paper's k); <= 0 counts all. schedule: "once" trims after the first layer, "gradual" in even
+    steps after ``layers`` of them, "ratios" to the shares of all keys in ``ratios``, one a layer, and to
+    keep_ratio after the layer that follows. reactivate: a trimmed key may come back at a later trim.
     """
 
     keep_ratio: float = 1.0
     layers: int = 1
     queries: int = 175
+    schedule: str = "gradual"
+    ratios: tuple[float, ...] = ()
+    reactivate: bool = False
+    keep: KeepConfig = KeepConfig()
+    carry: CarryConfig = CarryConfig()
 
     def __post_init__(self) -> None:
-        valid = math.isfinite(self.keep_ratio) and 0.0 < self.keep_ratio <= 1.0
-        _require(valid, "keep_ratio", self.keep_ratio, "a number in (0, 1]")
+        _require_share("keep_ratio", self.keep_ratio)
         _require(self.layers >= 1, "prune_layers", self.layers, "at least 1")
+        _require(self.schedule in SCHEDULES, "prune_schedule", self.schedule, f"one of {', '.join(SCHEDULES)}")
+        falling = all(0.0 < low <= high <= 1.0 for high, low in itertools.pairwise((1.0, *self.ratios)))
+        _require(falling, "prune_ratios", list(self.ratios), "shares in (0, 1], none larger than the one before")
+        if self.schedule == "ratios":
+            self._check_ratios()
+        if self.reactivate:
+            _require(self.trims > 1, "prune_reactivate", True, "False where keys are trimmed only once")
+        if self.keep.mode == "fixed" and self.carry.active:
+            share = self.carry.ratio
+            _require(self.keep_ratio < share, "keep_ratio", self.keep_ratio, f"less than carry_ratio, {share}")
+
+    @property
+    def trims(self) -> int:
+        """How many leading decoder layers trim."""
+        return {"once": 1, "gradual": self.layers, "ratios": len(self.ratios) + 1}[self.schedule]
+
+    def check_layers(self, num_layers: int) -> None:
+        """Raise ValueError where a decoder of so many layers cannot follow the schedule."""
+        if self.schedule == "gradual":
+            of_all = f"1 to {num_layers}, the number of decoder layers"
+            _require(self.layers <= num_layers, "prune_layers", self.layers, of_all)
+        if self.schedule == "ratios":
+            fewer = f"fewer shares than the {num_layers} decoder layers"
+            _require(len(self.ratios) < num_layers, "prune_ratios", list(self.ratios), fewer)
+
+    def _check_ratios(self) -> None:
+        """An explicit list must lead down to keep_ratio; what importance decides cannot be listed."""
+        _require(bool(self.ratios), "prune_ratios", [], "one share or more for prune_schedule ratios")
+        mode = self.keep.mode
+        _require(mode != "mass", "keep_mode", mode, "fixed or budget with prune_schedule ratios")
+        last = self.ratios[-1]
+        reached = mode != "fixed" or self.keep_ratio <= last
+        _require(reached, "keep_ratio", self.keep_ratio, f"at most {last}, the last of prune_ratios")
+
+
+@dataclass(frozen=True)
+class RaysConfig:
+    """When the position embedding, which depends on the calibration alone, is computed anew.
+
+    tolerance_m: a camera's is kept while none of its rays is displaced by more; 0 keeps it only while the
+    camera's matrix stays the same.
+    """
+
+    tolerance_m: float = 0.003
+
+    def __post_init__(self) -> None:
+        valid = math.isfinite(self.tolerance_m) and self.tolerance_m >= 0.0
+        _require(valid, "ray_tolerance_m", self.tolerance_m, "0 or a positive number of metres")
 
 
 @dataclass(frozen=True)
@@ -76,7 +194,9 @@ class ModelConfig:
     """The shape of a StreamPETR network; ``MODELS`` holds the shipped ones.
 
     image_size: (height, width) in pixels. mean and std: in the order of ``color_order``.
-    num_propagated: memory rows that join the queries, and rows pushed per frame.
+    num_propagated: memory rows that join the queries, and rows pushed per frame. content_from_position: queries
+    begin with their position embedding added to their content, which StreamPETR's do not; a small decoder then
+    learns much sooner how far an object is from a query's reference point.
     """
 
     name: str
@@ -98,6 +218,7 @@ class ModelConfig:
     depth_start_m: float = 1.0
     pc_range: tuple[float, ...] = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)
     position_range: tuple[float, ...] = (-61.2, -61.2, -10.0, 61.2, 61.2, 10.0)
+    content_from_position: bool = False
 
     def __post_init__(self) -> None:
         _require(self.color_order in ("rgb", "bgr"), "color_order", self.color_order, "'rgb' or 'bgr'")
@@ -162,6 +283,7 @@ DEMO = ModelConfig(
     num_layers=3,
     pc_range=(-25.6, -25.6, -5.0, 25.6, 25.6, 3.0),
     position_range=(-30.0, -30.0, -10.0, 30.0, 30.0, 10.0),
+    content_from_position=True,
 )
 
 MODELS = {model.name: model for model in (R50_704, VOV_800, DEMO)}

@@ -64,14 +64,15 @@ class Decoder(nn.Module):
         classify: Callable[[torch.Tensor], torch.Tensor],
     ) -> Decoded:
         """``classify`` turns a layer's output [B, Q, C] into class logits, which weigh the votes on keys."""
-        removals = pruning.schedule(config, tokens.key.shape[1], len(self.layers))
+        quotas = pruning.plan(config, tokens.num_cells, tokens.key.shape[1], len(self.layers))
         hidden = queries.content
+        pool: pruning.Pool | None = None
         outputs, num_keys, trims = [], [], {}
-        for index, (layer, removed) in enumerate(zip(self.layers, removals, strict=True)):
+        for index, (layer, quota) in enumerate(zip(self.layers, quotas, strict=True)):
             num_keys.append(tokens.key.shape[1])
             hidden, query, key = layer(hidden, queries, tokens)
-            outputs.append(self.post_norm(hidden).nan_to_num())
-            if removed:
+            outputs.append(self.post_norm(hidden))
+            if quota is not None:
                 votes = query[:, :, : queries.voters], classify(outputs[-1][:, : queries.voters])
-                tokens, trims[index] = pruning.trim(tokens, key, *votes, removed, config.queries)
+                tokens, pool, trims[index] = pruning.trim(tokens, key, *votes, quota, config, pool)
         return Decoded(tuple(outputs), tuple(num_keys), trims)

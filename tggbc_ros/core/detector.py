@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
+from tggbc_ros.core import budget as controller
+from tggbc_ros.core import carry
 from tggbc_ros.core import memory as temporal
-from tggbc_ros.core.config import DecodeConfig, MemoryConfig, ModelConfig, PruningConfig
+from tggbc_ros.core.budget import Budget
+from tggbc_ros.core.carry import Carried
+from tggbc_ros.core.config import DecodeConfig, MemoryConfig, ModelConfig, PruningConfig, RaysConfig
 from tggbc_ros.core.decode import decode_boxes
+from tggbc_ros.core.position import hold_still
 from tggbc_ros.core.preprocess import preprocess
 from tggbc_ros.core.types import (
     AlignedMemory,
@@ -39,7 +47,10 @@ class Network(Protocol):
         """Features and calibration -> the decoder's keys and values."""
 
     def decode(self, tokens: Tokens, memory: AlignedMemory, pruning: PruningConfig) -> NetworkOutput:
-        """Keys, values and memory -> logits and box codes of the last decoder layer."""
+        """Keys, values and memory -> logits and box codes of the last decoder layer.
+
+        The tokens may be some of those that `embed` gave; ``pruning.keep_ratio`` is a share of all of them.
+        """
 
     def start_points(self) -> torch.Tensor:
         """[propagated, 3] metres, lidar frame: where the queries of an empty memory look."""
@@ -49,9 +60,11 @@ class Network(Protocol):
 
 
 class Detector:
-    """Six images in, 3D boxes out. Its only state is temporal memory and where it was written.
+    """Six images in, 3D boxes out.
 
-    ``pruning`` and ``decode`` may be replaced between two frames. Not thread-safe: one caller.
+    State: temporal memory and where it was written; the importance that ``pruning.carry`` carries over;
+    the times that keep_mode budget goes by; the calibration last used. ``pruning`` and ``decode`` may be
+    replaced between two frames. Not thread-safe: one caller.
     """
 
     def __init__(
@@ -60,12 +73,17 @@ class Detector:
         pruning: PruningConfig | None = None,
         memory: MemoryConfig | None = None,
         decode: DecodeConfig | None = None,
+        rays: RaysConfig | None = None,
     ) -> None:
         self.network = network
         self.pruning = pruning or PruningConfig()
         self.memory_config = memory or MemoryConfig()
         self.decode = decode or DecodeConfig()
+        self.rays_config = rays or RaysConfig()
         self.memory: Memory | None = None
+        self.carried: Carried | None = None
+        self.budget: Budget | None = None
+        self._lidar2img: torch.Tensor | None = None
         self._previous: tuple[int, Array] | None = None
         self._pending_reset = ""
 
@@ -79,6 +97,7 @@ class Detector:
         model, device = self.network.model, self.network.device
 
         inputs = preprocess(frame, model, device)
+        inputs = hold_still(inputs, self._lidar2img, model, self.rays_config.tolerance_m)
         watch.lap("preprocess")
         pose = torch.from_numpy(frame.lidar2global).to(device)[None]
         time_s = torch.tensor([frame.timestamp_ns / 1e9], dtype=torch.float64, device=device)
@@ -89,22 +108,59 @@ class Detector:
         watch.lap("encode")
         tokens = self.network.embed(features, inputs)
         watch.lap("embed")
-        output = self.network.decode(tokens, aligned, self.pruning)
+        asked = self._asked()
+        start = carry.start_tokens(tokens, self.carried, asked)
+        output = self.network.decode(start, aligned, asked)
         _expect_finite(output)
         watch.lap("decode")
         boxes = decode_boxes(output, self.decode)
         self.memory = temporal.push(memory, output, model, pose, time_s)
+        self.carried = carry.after_frame(self.carried, output, tokens.num_cells, asked.carry)
         watch.lap("boxes")
 
-        cause, self._pending_reset = self._pending_reset, ""
-        age_s = (frame.timestamp_ns - self._previous[0]) / 1e9 if self._previous else 0.0
-        self._previous = frame.timestamp_ns, frame.lidar2global
-        return boxes, StepReport(self.pruning.keep_ratio, output.num_keys, watch.stages_ms, age_s, cause)
+        report = self._report(frame, start, output, watch.stages_ms)
+        self._previous, self._pending_reset = (frame.timestamp_ns, frame.lidar2global), ""
+        self._lidar2img = inputs.lidar2img
+        self._note_times(watch.stages_ms)
+        return boxes, report
 
     def reset_memory(self, cause: str) -> None:
         """Forget the past; the next step's report says why. Without a memory there is nothing to forget."""
         if self.memory is not None:
-            self.memory, self._previous, self._pending_reset = None, None, cause
+            self.memory, self.carried, self._previous, self._lidar2img = None, None, None, None
+            self._pending_reset = cause
+
+    def _asked(self) -> PruningConfig:
+        """How this frame is to be pruned: as configured, but keep_mode budget has its own keep ratio."""
+        keep = self.pruning.keep
+        if keep.mode != "budget":
+            self.budget = None
+            return self.pruning
+        self.budget = self.budget or controller.start(self.pruning.keep_ratio, keep)
+        return dataclasses.replace(self.pruning, keep_ratio=self.budget.ratio)
+
+    def _note_times(self, stages_ms: dict[str, float]) -> None:
+        """Let keep_mode budget choose the next frame's keep ratio."""
+        if self.budget is not None:
+            decode_ms = stages_ms["decode"]
+            other_ms = sum(stages_ms.values()) - decode_ms if self.pruning.keep.budget_of == "frame" else 0.0
+            self.budget = controller.after_frame(self.budget, self.pruning.keep, decode_ms, max(0.0, other_ms))
+
+    def _report(
+        self, frame: CameraFrame, start: Tokens, output: NetworkOutput, stages_ms: dict[str, float]
+    ) -> StepReport:
+        voters = [trim.queries.shape[1] for _, trim in sorted(output.trims.items())]
+        return StepReport(
+            keep_ratio=self.pruning.keep_ratio,
+            keys=output.num_keys,
+            stage_ms=stages_ms,
+            memory_age_s=(frame.timestamp_ns - self._previous[0]) / 1e9 if self._previous else 0.0,
+            reset_cause=self._pending_reset,
+            kept=_seen_last(start, output),
+            num_cells=start.num_cells,
+            voters=voters[-1] if voters else 0,
+            feasible=self.budget is None or self.budget.feasible,
+        )
 
     def _distrust_memory(self, frame: CameraFrame) -> None:
         """Drop memory that this frame must not use; the first step that succeeds will report why."""
@@ -114,9 +170,17 @@ class Detector:
                 self.reset_memory(cause)
 
 
+def _seen_last(start: Tokens, output: NetworkOutput) -> npt.NDArray[np.int64]:
+    """Image cells whose keys the last decoder layer saw; what it trims itself, nobody misses."""
+    before = [layer for layer in output.trims if layer < len(output.num_keys) - 1]
+    cells = output.trims[max(before)].kept if before else start.index
+    return np.asarray(cells[0].cpu().numpy())
+
+
 def _expect_finite(output: NetworkOutput) -> None:
-    """A poisoned frame must neither look like an empty street nor enter memory."""
-    for name, values in (("class logits", output.logits), ("box codes", output.codes)):
+    """A poisoned frame must neither look like an empty street nor enter memory, nor choose keys at random."""
+    found = {f"key importance after layer {layer + 1}": trim.importance for layer, trim in output.trims.items()}
+    for name, values in {"class logits": output.logits, "box codes": output.codes, **found}.items():
         if not torch.isfinite(values).all():
             raise FloatingPointError(f"the network's {name} hold NaN or infinity")
 

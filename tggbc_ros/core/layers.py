@@ -50,8 +50,16 @@ class ModulatedLayerNorm(nn.Module):
         self.gamma = nn.Linear(dims, dims)
         self.beta = nn.Linear(dims, dims)
 
+    def modulation(self, condition: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scale and shift [..., dims] of a condition [..., condition_dims]."""
+        hidden = self.reduce(condition).relu()
+        return self.gamma(hidden), self.beta(hidden)
+
     def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """x [..., dims], condition [..., condition_dims] -> [..., dims]."""
-        hidden = self.reduce(condition).relu()
-        modulated: torch.Tensor = self.gamma(hidden) * F.layer_norm(x, x.shape[-1:]) + self.beta(hidden)
-        return modulated
+        return modulated(x, *self.modulation(condition))
+
+
+def modulated(x: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+    """x [..., dims], normalised over its last axis, then scaled and shifted."""
+    return torch.addcmul(shift, scale, F.layer_norm(x, x.shape[-1:]))

@@ -28,9 +28,9 @@ class StreamPETR(nn.Module):
         features: torch.Tensor = self.neck(self.backbone(images.flatten(0, 1))).unflatten(0, images.shape[:2])
         return features
 
-    def rays(self, inputs: NetworkInput) -> Rays:
-        """The position embedding's share that depends on the calibration alone."""
-        return self.head.position.rays(inputs)
+    def rays(self, inputs: NetworkInput, cameras: list[int] | None = None) -> Rays:
+        """The position embedding's share that depends on the calibration alone, of all cameras or of some."""
+        return self.head.position.rays(inputs, cameras)
 
     def embed(self, features: torch.Tensor, rays: Rays) -> Tokens:
         """Features [B, N, C, rows, columns] -> the decoder's keys and values."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from tggbc_ros.core.config import ModelConfig
-from tggbc_ros.core.layers import EPSILON, ModulatedLayerNorm, logit, mlp
+from tggbc_ros.core.layers import EPSILON, ModulatedLayerNorm, logit, mlp, modulated
 from tggbc_ros.core.types import NetworkInput, Tokens
 
 CONE_NEAR_BIN = 34  # with the last bin, the two depths that describe a cell's viewing cone
@@ -17,10 +18,21 @@ FOCAL_SCALE_PX = 1000.0
 
 @dataclass(frozen=True, eq=False)
 class Rays:
-    """What depends on the calibration alone: position [B, T, C] and cone [B, T, 8] of every image cell."""
+    """What depends on the calibration alone, of every image cell.
+
+    position: [B, T, C]. cone: [B, T, 8]. scale and shift: [B, T, C], what the cone makes of a value.
+    """
 
     position: torch.Tensor
     cone: torch.Tensor
+    scale: torch.Tensor
+    shift: torch.Tensor
+
+    def replace_cameras(self, cameras: list[int], part: Rays, num_cameras: int) -> None:
+        """Overwrite the cells of some cameras, in place: all of it is tens of megabytes."""
+        for name in ("position", "cone", "scale", "shift"):
+            whole, new = (getattr(rays, name) for rays in (self, part))
+            whole.unflatten(1, (num_cameras, -1))[:, cameras] = new.unflatten(1, (len(cameras), -1))
 
 
 def depth_bins(model: ModelConfig) -> torch.Tensor:
@@ -30,13 +42,13 @@ def depth_bins(model: ModelConfig) -> torch.Tensor:
     return model.depth_start_m + step * index * (index + 1)
 
 
-def cell_points(model: ModelConfig, inputs: NetworkInput, rows: int, columns: int) -> torch.Tensor:
+def cell_points(model: ModelConfig, lidar2img: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
     """[B, T, D, 3]: points on each cell's ray, lidar frame, scaled so that position_range is 0..1."""
-    device = inputs.lidar2img.device
+    device = lidar2img.device
     u = (torch.arange(columns, device=device) + 0.5) * model.stride
     v = (torch.arange(rows, device=device) + 0.5) * model.stride
     pixel = torch.stack([u.expand(rows, -1), v[:, None].expand(-1, columns), torch.ones_like(u).expand(rows, -1)], -1)
-    img2lidar = torch.linalg.inv(inputs.lidar2img.double()).float()
+    img2lidar = torch.linalg.inv(lidar2img.double()).float()
     ray = torch.einsum("bnij,rcj->bnrci", img2lidar[..., :3, :3], pixel)
     depth = depth_bins(model).to(device).clamp(min=EPSILON)
     points = ray[..., None, :] * depth[:, None] + img2lidar[:, :, None, None, None, :3, 3]
@@ -45,16 +57,44 @@ def cell_points(model: ModelConfig, inputs: NetworkInput, rows: int, columns: in
     return scaled.flatten(1, 3)
 
 
-def cones(points: torch.Tensor, intrinsics: torch.Tensor) -> torch.Tensor:
-    """[B, T, 8]: focal lengths and two points of the ray, from `cell_points` and [B, N, 3, 3].
+def cones(points: torch.Tensor, intrinsics: torch.Tensor, cameras: list[int]) -> torch.Tensor:
+    """[B, T, 8]: focal lengths and two points of the ray, from the `cell_points` of these cameras and [B, N, 3, 3].
 
-    The focal lengths of token j are those of camera j mod N, not of its own camera: the original
-    network does so, and its trained weights depend on it.
+    The focal lengths of token j, counted over all N cameras, are those of camera j mod N, not of its own
+    camera: the original network does so, and its trained weights depend on it.
     """
-    tokens, cameras = points.shape[1], intrinsics.shape[1]
+    cells, num_cameras = points.shape[1] // len(cameras), intrinsics.shape[1]
     focal = intrinsics[:, :, [0, 1], [0, 1]].abs() / FOCAL_SCALE_PX
-    focal = focal.repeat(1, tokens // cameras, 1)
+    focal = focal.repeat(1, cells, 1).unflatten(1, (num_cameras, cells))[:, cameras].flatten(1, 2)
     return torch.cat([focal, points[:, :, -1], points[:, :, CONE_NEAR_BIN]], dim=-1)
+
+
+def hold_still(
+    inputs: NetworkInput, before: torch.Tensor | None, model: ModelConfig, tolerance_m: float
+) -> NetworkInput:
+    """The inputs with the lidar2img [B, N, 4, 4] of ``before`` for every camera that has hardly moved since.
+
+    Hardly: no ray of the camera, from the first depth bin to the last, is displaced by more than
+    ``tolerance_m``. What depends on the calibration alone can then be kept from frame to frame; with
+    ``before`` always the matrices last used, errors do not add up.
+    """
+    if before is None or before.shape != inputs.lidar2img.shape or tolerance_m <= 0.0:
+        return inputs
+    ends, ends_before = (frustum(lidar2img, model) for lidar2img in (inputs.lidar2img, before))
+    moved_m = (ends - ends_before).norm(dim=-1).amax(dim=-1)
+    held = torch.where((moved_m <= tolerance_m)[..., None, None], before, inputs.lidar2img)
+    return dataclasses.replace(inputs, lidar2img=held)
+
+
+def frustum(lidar2img: torch.Tensor, model: ModelConfig) -> torch.Tensor:
+    """[B, N, 8, 3] metres, lidar frame, float64: the image's corners at the first and the last depth."""
+    height, width = model.image_size
+    depths = depth_bins(model)[[0, -1]].tolist()
+    corners = [[u * d, v * d, d, 1.0] for u in (0, width) for v in (0, height) for d in depths]
+    img2lidar = torch.linalg.inv(lidar2img.double())
+    at_depth = torch.tensor(corners, dtype=torch.float64, device=lidar2img.device)
+    ends: torch.Tensor = (at_depth @ img2lidar.transpose(-1, -2))[..., :3]
+    return ends
 
 
 class FeatureGate(nn.Module):
@@ -83,16 +123,18 @@ class PositionEmbedding(nn.Module):
         self.spatial_alignment = ModulatedLayerNorm(8, dims)
         self.featurized = FeatureGate(dims)
 
-    def rays(self, inputs: NetworkInput) -> Rays:
-        """The part that changes only with the calibration."""
+    def rays(self, inputs: NetworkInput, cameras: list[int] | None = None) -> Rays:
+        """The part that changes only with the calibration, of all cameras or of some."""
         stride = self.model.stride
         height, width = inputs.images.shape[-2:]
-        points = cell_points(self.model, inputs, -(-height // stride), -(-width // stride))
-        return Rays(self.encoder(logit(points).flatten(2)), cones(points, inputs.intrinsics))
+        cameras = list(range(inputs.lidar2img.shape[1])) if cameras is None else cameras
+        points = cell_points(self.model, inputs.lidar2img[:, cameras], -(-height // stride), -(-width // stride))
+        cone = cones(points, inputs.intrinsics, cameras)
+        return Rays(self.encoder(logit(points).flatten(2)), cone, *self.spatial_alignment.modulation(cone))
 
     def forward(self, features: torch.Tensor, rays: Rays) -> Tokens:
         """features [B, N, C, rows, columns] -> keys and values [B, N * rows * columns, C]."""
         flat = features.permute(0, 1, 3, 4, 2).flatten(1, 3)
-        value = self.spatial_alignment(self.memory_embed(flat), rays.cone)
+        value = modulated(self.memory_embed(flat), rays.scale, rays.shift)
         index = torch.arange(value.shape[1], device=value.device).expand(value.shape[0], -1)
         return Tokens(key=value + self.featurized(rays.position, value), value=value, index=index)

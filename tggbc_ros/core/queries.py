@@ -68,13 +68,18 @@ class QueryBuilder(nn.Module):
         embedded: torch.Tensor = position + self.time_embedding(sine_embedding(age_s, dims))
         return embedded
 
+    def _content(self, content: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+        """What a query begins with, both [B, Q, C]."""
+        return content + position if self.model.content_from_position else content
+
     def standing(self, reference: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Content, position and reference of queries at ``reference`` [B, Q, 3] that are new and stand still."""
         still = torch.eye(4, device=reference.device)[:3].flatten()
         code = torch.cat([still.new_zeros(3), still]).expand(*reference.shape[:2], -1)
         motion = fourier_embedding(code)
         content = self.ego_pose_memory(motion.new_zeros(*reference.shape[:2], self.model.embed_dims), motion)
-        return content, self._embed_position(reference, motion, reference.new_zeros(reference.shape[:2])), reference
+        position = self._embed_position(reference, motion, reference.new_zeros(reference.shape[:2]))
+        return self._content(content, position), position, reference
 
     def forward(self, memory: AlignedMemory) -> Queries:
         """Learned queries first, then the first ``num_propagated`` memory rows."""
@@ -85,7 +90,7 @@ class QueryBuilder(nn.Module):
         old_position = self._embed_position(old_reference, motion, memory.age_s)
         count = self.model.num_propagated
         return Queries(
-            content=torch.cat([content, old_content[:, :count]], dim=1),
+            content=torch.cat([content, self._content(old_content, old_position)[:, :count]], dim=1),
             position=torch.cat([position, old_position[:, :count]], dim=1),
             reference=torch.cat([reference, old_reference[:, :count]], dim=1),
             memory=old_content[:, count:],

@@ -164,20 +164,27 @@ class Tokens:
     """What the decoder attends to: one key and one value per image cell, camera by camera, row by row.
 
     key: [B, T, C], value plus its 3D position embedding. value: [B, T, C]. index: [B, T], which cell
-    each is, ascending; all of them until some are trimmed.
+    each is, ascending; all of them until some are left out. total: how many cells there are, T where
+    it is not given.
     """
 
     key: torch.Tensor
     value: torch.Tensor
     index: torch.Tensor
+    total: int | None = None
+
+    @property
+    def num_cells(self) -> int:
+        """Cells of all cameras, of which T are left."""
+        return self.index.shape[1] if self.total is None else self.total
 
 
 @dataclass(frozen=True, eq=False)
 class Trim:
     """What one decoder layer decided about the keys it saw.
 
-    seen: [B, K], cells of the keys it saw. importance: [B, K], theirs. kept: [B, fewer], cells of the
-    keys that went on, ascending. queries: [B, k], the queries that voted.
+    seen: [B, K], cells of the keys it saw. importance: [B, K], theirs. kept: [B, some], cells of the
+    keys that the next layer sees, ascending. queries: [B, k], the queries that voted.
     """
 
     seen: torch.Tensor
@@ -256,7 +263,10 @@ class StepReport:
 
     keep_ratio: as asked. keys: how many keys each decoder layer attended to. stage_ms: wall time by
     stage, in order. memory_age_s: time since the frame the memory comes from, 0 with no memory.
-    reset_cause: why memory was dropped before this frame, empty if it was not.
+    reset_cause: why memory was dropped before this frame, empty if it was not. kept: [K], image cells
+    (camera by camera, row by row) whose keys the last decoder layer saw, ascending. num_cells: how many
+    cells there are; without it, the keys of the first layer. voters: how many queries voted at the last
+    trim, 0 without one. feasible: False where keep_mode budget finds its budget out of reach.
     """
 
     keep_ratio: float
@@ -264,8 +274,17 @@ class StepReport:
     stage_ms: Mapping[str, float]
     memory_age_s: float
     reset_cause: str
+    kept: npt.NDArray[np.int64]
+    num_cells: int | None = None
+    voters: int = 0
+    feasible: bool = True
+
+    @property
+    def total_keys(self) -> int:
+        """Keys there would be with none left out: one for every image cell."""
+        return self.keys[0] if self.num_cells is None else self.num_cells
 
     @property
     def keep_ratio_used(self) -> float:
-        """Share of the keys that the last decoder layer still saw."""
-        return self.keys[-1] / self.keys[0]
+        """Share of all keys that the last decoder layer still saw."""
+        return self.keys[-1] / self.total_keys

@@ -96,12 +96,12 @@ class DetectorNode(LifecycleNode):
             network = self._load_network(
                 settings.backend, model, settings.checkpoint_path(), settings.device, settings.allow_random_weights
             )
-            self._outputs = Outputs(self, model.class_names)
+            self._outputs = Outputs(self, model)
         except (ValueError, OSError, ImportError, RuntimeError) as error:
             self.get_logger().fatal(f"cannot configure: {error}")
             return FAILURE
         self._identity = Identity(model.name, network.weights, settings.backend, str(network.device))
-        self._detector = Detector(network, settings.pruning(), settings.memory(), settings.decode())
+        self._detector = Detector(network, settings.pruning(), settings.memory(), settings.decode(), settings.rays())
         self.get_logger().info(f"{model.name} on {network.device}, weights {network.weights}")
         return super().on_configure(state)
 
@@ -197,6 +197,7 @@ class DetectorNode(LifecycleNode):
             self._told = totals
             message.status.append(diagnostics.pose_status(self.settings.ego_pose_source, line.poses.fixed_lidar))
             message.status.append(diagnostics.memory_status(totals, line.last_step))
+            message.status.append(diagnostics.pruning_status(self.settings.pruning(), line.last_step))
         self._diagnostics.publish(message)
         if line is not None and not alive:
             raise RuntimeError("the worker thread has died; its traceback is above")

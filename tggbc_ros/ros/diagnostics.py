@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
+from tggbc_ros.core.config import PruningConfig
 from tggbc_ros.core.types import StepReport
 from tggbc_ros.ros.camera_topics import Feed
 from tggbc_ros.ros.drops import Totals
@@ -95,13 +96,29 @@ def pose_status(source: str, fixed_lidar: bool) -> DiagnosticStatus:
     return status("ego pose", OK, source, values)
 
 
+def pruning_status(pruning: PruningConfig, last: StepReport | None) -> DiagnosticStatus:
+    """How many keys the last set kept and by which rule; a warning where no ratio in bounds holds the budget."""
+    keep = pruning.keep
+    values: dict[str, object] = {"keep_mode": keep.mode, "prune_schedule": pruning.schedule}
+    values |= {"keep_ratio": pruning.keep_ratio, "carry_ratio": pruning.carry.ratio}
+    if keep.mode == "budget":
+        values |= {"latency_budget_ms": keep.budget_ms, "latency_budget_of": keep.budget_of}
+    if last is None:
+        return status("pruning", OK, "no set yet", values)
+    values |= {"keep_ratio_used": f"{last.keep_ratio_used:.4f}", "keys": " ".join(map(str, last.keys))}
+    values |= {"total_keys": last.total_keys, "voters": last.voters}
+    if keep.mode == "budget" and not last.feasible:
+        message = f"even a keep ratio of {keep.min_ratio} misses {keep.budget_ms} ms of {keep.budget_of} time"
+        return status("pruning", WARN, message, values)
+    return status("pruning", OK, f"{keep.mode}: {last.keys[-1]} of {last.total_keys} keys kept", values)
+
+
 def memory_status(totals: Totals, last: StepReport | None) -> DiagnosticStatus:
     """Age of the temporal memory at the last set, and why it was dropped."""
     values: dict[str, object] = {f"resets: {cause}": count for cause, count in totals.resets.items()}
     values["last_reset_cause"] = totals.last_reset_cause
     if last is None:
         return status("memory", OK, "empty", values)
-    values |= {"age_s": f"{last.memory_age_s:.3f}", "keep_ratio": last.keep_ratio}
-    values |= {"keep_ratio_used": f"{last.keep_ratio_used:.4f}"}
+    values["age_s"] = f"{last.memory_age_s:.3f}"
     values |= {f"stage_ms: {stage}": f"{ms:.1f}" for stage, ms in last.stage_ms.items()}
     return status("memory", OK, f"{last.memory_age_s:.3f} s old", values)

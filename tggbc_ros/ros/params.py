@@ -16,7 +16,20 @@ from rclpy.parameter import Parameter
 from rclpy.validate_topic_name import validate_topic_name
 
 from tggbc_ros.backends import BACKENDS
-from tggbc_ros.core.config import MODELS, DecodeConfig, MemoryConfig, ModelConfig, PruningConfig, model_config
+from tggbc_ros.core.config import (
+    BUDGETS_OF,
+    KEEP_MODES,
+    MODELS,
+    SCHEDULES,
+    CarryConfig,
+    DecodeConfig,
+    KeepConfig,
+    MemoryConfig,
+    ModelConfig,
+    PruningConfig,
+    RaysConfig,
+    model_config,
+)
 from tggbc_ros.core.geometry import rigid, rotation_from_quaternion
 from tggbc_ros.core.types import Array
 
@@ -92,18 +105,79 @@ class Settings:
 
     keep_ratio: float = _parameter(
         PruningConfig.keep_ratio,
-        "Share of the decoder's keys to keep; 1.0 is the dense network.",
+        "Share of the decoder's keys left at the end; 1.0 is the dense network. Mode budget starts from it.",
         span=(0.0, 1.0),
         live=True,
     )
+    prune_schedule: str = _parameter(
+        PruningConfig.schedule,
+        "once: trim after the first layer; gradual: in even steps after prune_layers; ratios: as prune_ratios says.",
+        choices=SCHEDULES,
+        live=True,
+    )
     prune_layers: int = _parameter(
-        PruningConfig.layers, "How many leading decoder layers trim keys.", span=(1, ModelConfig.num_layers), live=True
+        PruningConfig.layers,
+        "How many leading decoder layers trim keys; schedule gradual.",
+        span=(1, ModelConfig.num_layers),
+        live=True,
+    )
+    prune_ratios: tuple[float, ...] = _parameter(
+        PruningConfig.ratios,
+        "Shares of all keys left after layers 1, 2, …; the next layer trims to keep_ratio. Schedule ratios.",
+        live=True,
     )
     prune_queries: int = _parameter(
         PruningConfig.queries,
-        "How many confident queries vote on a key; 0 or less: all.",
+        "At most so many of the most confident queries vote on a key; 0 or less: all.",
         span=(-1, 100_000),
         live=True,
+    )
+    prune_reactivate: bool = _parameter(
+        PruningConfig.reactivate, "Trimmed keys may come back at a later trim, by their last importance.", live=True
+    )
+    keep_mode: str = _parameter(
+        KeepConfig.mode,
+        "fixed: keep_ratio; mass: the fewest keys that hold keep_mass; budget: what latency_budget_ms allows.",
+        choices=KEEP_MODES,
+        live=True,
+    )
+    keep_mass: float = _parameter(
+        KeepConfig.mass, "Share of the importance that is kept at each trim; mode mass.", span=(0.0, 1.0), live=True
+    )
+    min_keep_ratio: float = _parameter(
+        KeepConfig.min_ratio, "Least share of keys left by modes mass and budget.", span=(0.0, 1.0), live=True
+    )
+    max_keep_ratio: float = _parameter(
+        KeepConfig.max_ratio, "Largest share of keys left by modes mass and budget.", span=(0.0, 1.0), live=True
+    )
+    latency_budget_ms: float = _parameter(
+        KeepConfig.budget_ms,
+        "What 95 % of the frames must stay below; mode budget.",
+        span=(0.0, 1e6),
+        live=True,
+    )
+    latency_budget_of: str = _parameter(
+        KeepConfig.budget_of,
+        "What the budget is of: the decoder, or the frame from preprocessing to boxes.",
+        choices=BUDGETS_OF,
+        live=True,
+    )
+    carry_ratio: float = _parameter(
+        CarryConfig.ratio,
+        "Share of keys that the first layer sees, by the frame before; 1.0: all of them.",
+        span=(0.0, 1.0),
+        live=True,
+    )
+    carry_refresh: int = _parameter(
+        CarryConfig.refresh,
+        "Every key is seen at least once in so many frames; with carry_ratio.",
+        span=(1, 10_000),
+        live=True,
+    )
+    ray_tolerance_m: float = _parameter(
+        RaysConfig.tolerance_m,
+        "A camera whose rays moved by less keeps its position embedding.",
+        span=(0.0, 10.0),
     )
     score_threshold: float = _parameter(
         DecodeConfig.score_threshold, "Least score of a published box.", span=(0.0, 1.0), live=True
@@ -122,9 +196,7 @@ class Settings:
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
             _check(item, getattr(self, item.name))
-        layers = model_config(self.model).num_layers
-        if self.prune_layers > layers:
-            raise ValueError(f"prune_layers is {self.prune_layers}, expected 1 to {layers}, the layers of {self.model}")
+        self.pruning().check_layers(model_config(self.model).num_layers)
         if not self.camera_names or len(set(self.camera_names)) != len(self.camera_names) or not all(self.camera_names):
             raise ValueError(f"camera_names is {list(self.camera_names)}, expected one or more different names")
         for name in ("image_topic", "camera_info_topic"):
@@ -134,7 +206,6 @@ class Settings:
                 _check_topic(name, getattr(self, name).replace("{camera}", camera))
         if self.lidar2base:
             self.fixed_lidar2base()
-        self.pruning()
         self.memory()
         self.decode()
 
@@ -152,7 +223,30 @@ class Settings:
 
     def pruning(self) -> PruningConfig:
         """What the decoder prunes."""
-        return PruningConfig(self.keep_ratio, self.prune_layers, self.prune_queries)
+        return PruningConfig(
+            keep_ratio=self.keep_ratio,
+            layers=self.prune_layers,
+            queries=self.prune_queries,
+            schedule=self.prune_schedule,
+            ratios=self.prune_ratios,
+            reactivate=self.prune_reactivate,
+            keep=self._keep(),
+            carry=CarryConfig(self.carry_ratio, self.carry_refresh),
+        )
+
+    def _keep(self) -> KeepConfig:
+        return KeepConfig(
+            mode=self.keep_mode,
+            mass=self.keep_mass,
+            min_ratio=self.min_keep_ratio,
+            max_ratio=self.max_keep_ratio,
+            budget_ms=self.latency_budget_ms,
+            budget_of=self.latency_budget_of,
+        )
+
+    def rays(self) -> RaysConfig:
+        """When the position embedding is computed anew."""
+        return RaysConfig(self.ray_tolerance_m)
 
     def memory(self) -> MemoryConfig:
         """When memory is dropped."""

@@ -1,0 +1,56 @@
+"""Which keys the first decoder layer starts with: those that mattered in the frame before, and a share of the others.
+
+Pure functions on `Carried`. The vehicle's motion between two frames is ignored: a key stands for an image cell, and
+what mattered moves by few cells from frame to frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from tggbc_ros.core import pruning
+from tggbc_ros.core.config import CarryConfig, PruningConfig
+from tggbc_ros.core.types import NetworkOutput, Tokens
+
+
+@dataclass(frozen=True, eq=False)
+class Carried:
+    """importance [B, T]: of every image cell, when it was last looked at, aged. frame: how many frames it has seen."""
+
+    importance: torch.Tensor
+    frame: int
+
+
+def start_tokens(tokens: Tokens, carried: Carried | None, pruning_config: PruningConfig) -> Tokens:
+    """The keys to start with; all of them in a first frame, and in one that keeps too many at its end.
+
+    Every ``carry.refresh``-th cell is among them, another set of cells each frame, so that each cell's turn
+    comes and new objects enter; the rest are those of the highest importance.
+    """
+    config = pruning_config.carry
+    keeps_fewer = pruning_config.keep.mode == "mass" or pruning_config.keep_ratio < config.ratio
+    if carried is None or not config.active or not keeps_fewer:
+        return tokens
+    cells = tokens.num_cells
+    turn = torch.arange(cells, device=tokens.index.device) % config.refresh
+    wanted = carried.importance.masked_fill(turn == carried.frame % config.refresh, torch.inf)
+    count = max(pruning.keys_to_keep(cells, config.ratio), -(-cells // config.refresh))
+    return pruning.select(tokens, pruning.most_important(wanted, count))
+
+
+def after_frame(carried: Carried | None, output: NetworkOutput, num_cells: int, config: CarryConfig) -> Carried | None:
+    """What the next frame gets: importance as the first trimming layer found it; None where none trimmed.
+
+    Cells that it did not look at keep ``config.decay`` of theirs.
+    """
+    if not config.active or not output.trims:
+        return None
+    trim = output.trims[min(output.trims)]
+    if carried is None:
+        nothing = trim.importance.new_zeros(trim.importance.shape[0], num_cells)
+        return Carried(nothing.scatter(1, trim.seen, trim.importance), frame=1)
+    age = torch.full_like(carried.importance, config.decay).scatter(1, trim.seen, 1.0)
+    revised = pruning.revise(carried.importance, trim.seen, trim.importance)
+    return Carried(age * revised, carried.frame + 1)
