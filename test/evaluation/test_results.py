@@ -39,6 +39,15 @@ def test_row() -> None:
     assert {name: row[name] for name in expected} == expected
 
 
+def test_table_names_ways_to_prune_that_a_ratio_does_not_tell() -> None:
+    row = result_row(MEASURED, SCORE)
+    text = "keep_ratio=0.3 prune_layers=2"
+    assert text not in table([row | {"variant": "keep_ratio=0.3"}])
+    lines = table([row | {"variant": "keep_ratio=1"}, row | {"variant": text}]).splitlines()
+    assert lines[0].split()[-2:] == ["keys_mean", "variant"]
+    assert lines[2].endswith(f"65.33  {text}")
+
+
 def test_files_hold_the_same_rows(tmp_path: Path) -> None:
     rows = [result_row(MEASURED, SCORE), result_row(Pass(keep_ratio=None), SCORE)]
     write_results(rows, tmp_path / "out")

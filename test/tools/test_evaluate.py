@@ -87,6 +87,18 @@ def test_scene_of_one_sample(root: Path) -> None:
 
 
 @pytest.mark.usefixtures("tiny")
+def test_other_ways_to_prune_have_rows_of_their_own(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ways = ("keep_ratio=0.5", "keep_ratio=0.5 prune_layers=2 prune_reactivate=true", "keep_mode=mass keep_mass=0.5")
+    assert run(root, "--model", "tiny", "--allow-random-weights", "--device", "cpu", "--variant", *ways) == 0
+    found = rows(root)
+    assert [row["variant"] for row in found] == list(ways)
+    assert found[0]["keys_mean"] < found[1]["keys_mean"] < found[0]["keys_total"] == 48
+    assert ways[1] in capsys.readouterr().out
+    assert run(root, "--model", "tiny", "--allow-random-weights", "--variant", "keep=1") == 1
+    assert "variant holds 'keep=1'" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("tiny")
 def test_model_gives_one_row_per_ratio_with_its_files(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--prune-layers", 2, "--prune-queries", 8, "--device", "cpu", "--max-boxes", 50)
     assert run(root, "--model", "tiny", "--allow-random-weights", "--keep-ratio", 1.0, 0.5, 0.1, *options) == 0

@@ -14,11 +14,13 @@ from squares_world import TINY, make_table
 from tggbc_ros.core.config import PruningConfig
 from tggbc_ros.training import initial
 from tggbc_ros.training.denoise import DenoiseConfig
+from tggbc_ros.training.features import cache_features
 from tggbc_ros.training.frames import FrameTable
 from tggbc_ros.training.loop import Loop, LoopConfig
+from tggbc_ros.training.parallel import Crew
 from tggbc_ros.training.schedule import KeepRamp
 from tggbc_ros.training.score import evaluate
-from tggbc_ros.training.tasks import DenseTask, Net, StreamTask, TaskConfig, cache_features
+from tggbc_ros.training.tasks import DenseTask, Net, StreamTask, TaskConfig
 
 CPU = torch.device("cpu")
 CONFIG = TaskConfig(batch=3, bf16=False, denoise=DenoiseConfig(groups=2))
@@ -76,7 +78,7 @@ def test_dense_loss_falls_and_teaches_the_decoder_where_to_look_and_nothing_else
 
 def test_head_learns_on_cached_features_while_the_backbone_rests(table: FrameTable, tmp_path: Path) -> None:
     net = network(table)
-    features = cache_features(net.eval(), table, CPU, bf16=False, batch=5)
+    features = cache_features(net.eval(), table, CPU, False, tmp_path / "features.npy", Crew(), batch=5)
     assert features.shape == (12, 2, 32, 4, 6)
     backbone = {name: value.clone() for name, value in net.detector.backbone.state_dict().items()}
     task = StreamTask(net.train(), table, CONFIG, CPU, features)

@@ -18,8 +18,9 @@ SHOWN = ("keep_ratio", "mAP", "NDS", "mATE", "mASE", "mAOE", "mAVE", "mAAE", "ke
 
 
 def result_row(record: Pass, score: Score) -> Row:
-    """One row. Times are medians in ms; keys_total and keys_kept are what the first and the last decoder layer saw.
+    """One row. Times are medians in ms.
 
+    keys_total, keys_kept and keys_mean are what the first decoder layer saw, the last one, and all on average.
     AP_<class> is an average precision, objects_<class> how many objects of ground truth it rests on.
     """
     keys = [int(statistics.median_low(layer)) for layer in zip(*record.keys, strict=True)]
@@ -31,6 +32,7 @@ def result_row(record: Pass, score: Score) -> Row:
         "keys_total": keys[0] if keys else None,
         "keys_kept": keys[-1] if keys else None,
         "keys": keys,
+        "keys_mean": statistics.fmean(map(statistics.fmean, record.keys)) if record.keys else None,
         "decoder_ms": _median(record.decoder_ms),
         "frame_ms": _median(record.frame_ms),
         "latency_ms": _median(record.latency_ms),
@@ -56,7 +58,8 @@ def write_results(rows: Sequence[Row], folder: Path) -> None:
 def table(rows: Sequence[Row]) -> str:
     """The main columns, average precision by class, and what readers must know: what is missing or left out."""
     classes = [name.removeprefix("AP_") for name in rows[0] if name.startswith("AP_")]
-    lines = _aligned([SHOWN, *([_cell(row[name]) for name in SHOWN] for row in rows)])
+    shown = (*SHOWN, "keys_mean", "variant") if any(" " in row.get("variant", "") for row in rows) else SHOWN
+    lines = _aligned([shown, *([_cell(row[name]) for name in shown] for row in rows)])
     cells = [[_cell(row["keep_ratio"]), *(_cell(row[f"AP_{name}"]) for name in classes)] for row in rows]
     lines += ["", "average precision", *_aligned([["keep_ratio", *classes], *cells])]
     absent = [name for name in classes if not rows[0][f"objects_{name}"]]
@@ -76,7 +79,9 @@ def _median(values: Sequence[float]) -> float | None:
     return statistics.median(values) if values else None
 
 
-def _cell(value: float | int | None) -> str:
+def _cell(value: float | int | str | None) -> str:
     if value is None:
         return "-"
+    if isinstance(value, str):
+        return value
     return str(value) if isinstance(value, int) else f"{value:.4g}" if value >= 10 else f"{value:.3f}"

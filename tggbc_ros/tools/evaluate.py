@@ -19,6 +19,7 @@ from tggbc_ros.evaluation.recorded import BOXES_TOPIC, REPORT_TOPIC, recorded_pa
 from tggbc_ros.evaluation.results import Row, result_row, table, write_results
 from tggbc_ros.evaluation.score import Evaluator
 from tggbc_ros.evaluation.submission import write_submission
+from tggbc_ros.evaluation.variants import variant
 
 KEEP_RATIOS = (1.0, 0.7, 0.5, 0.3, 0.2, 0.1)
 PLOT = "accuracy.png"
@@ -43,14 +44,28 @@ def _passes(given: argparse.Namespace, split: Split) -> list[Pass]:
         return [ground_truth_pass(split)]
     if given.bag:
         return recorded_passes(split, given.bag, given.boxes_topic, given.report_topic)
-    prunings = [PruningConfig(ratio, given.prune_layers, given.prune_queries) for ratio in given.keep_ratio]
+    prunings = _prunings(given)
     network = backends.load_network(
         given.backend, model_config(given.model), given.checkpoint, given.device, given.allow_random_weights
     )
-    sweep = Sweep(network, prunings, DecodeConfig(max_boxes=given.max_boxes), given.reset_memory_every_frame)
+    ways, decode = list(prunings.values()), DecodeConfig(max_boxes=given.max_boxes)
+    sweep = Sweep(network, ways, decode, given.reset_memory_every_frame)
     total = sum(map(len, split.scenes.values()))
-    with tqdm(total=total, unit="frame", desc=f"{given.model}, {len(prunings)} ratios", disable=None) as bar:
-        return sweep.run(at_newest_images(split) if given.node_reference else split, bar.update)
+    with tqdm(total=total, unit="frame", desc=f"{given.model}, {len(prunings)} ways to prune", disable=None) as bar:
+        passes = sweep.run(at_newest_images(split) if given.node_reference else split, bar.update)
+    for record, name in zip(passes, prunings, strict=True):
+        record.settings["variant"] = name
+    return passes
+
+
+def _prunings(given: argparse.Namespace) -> dict[str, PruningConfig]:
+    """Ways to prune by name."""
+    if given.variant:
+        return {text: variant(text) for text in given.variant}
+    return {
+        f"keep_ratio={ratio:g}": PruningConfig(ratio, given.prune_layers, given.prune_queries)
+        for ratio in given.keep_ratio
+    }
 
 
 def _score(record: Pass, split: Split, evaluator: Evaluator, folder: Path) -> Row:
@@ -89,6 +104,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--keep-ratio", type=float, nargs="+", default=list(KEEP_RATIOS), metavar="R", help="share of the keys to keep")
     add("--prune-layers", type=int, default=PruningConfig.layers, metavar="N")
     add("--prune-queries", type=int, default=PruningConfig.queries, metavar="K")
+    variant_help = "ways to prune instead, each as the node's parameters: 'keep_ratio=0.3 prune_layers=3'"
+    add("--variant", nargs="+", metavar="'NAME=VALUE …'", help=variant_help)
     add("--max-boxes", type=int, default=DecodeConfig.max_boxes, metavar="N", help="per sample (default %(default)s)")
     add("--reset-memory-every-frame", action="store_true", help="see what temporal memory is worth")
     reference_help = "take the newest image's time and pose for a set's, as the node does, to compare with its bags"

@@ -21,13 +21,14 @@ from tggbc_ros.backends.torch_backend import find_device
 from tggbc_ros.core.config import MODELS, ModelConfig, PruningConfig, model_config
 from tggbc_ros.training import initial, parallel
 from tggbc_ros.training.denoise import DenoiseConfig
+from tggbc_ros.training.features import FEATURES_FILE, cache_features
 from tggbc_ros.training.frames import FrameTable
 from tggbc_ros.training.log import CsvLog
 from tggbc_ros.training.loop import Loop, LoopConfig
 from tggbc_ros.training.prepare import prepare
 from tggbc_ros.training.schedule import KeepRamp
 from tggbc_ros.training.score import Score, evaluate
-from tggbc_ros.training.tasks import DenseTask, Net, StreamTask, TaskConfig, cache_features
+from tggbc_ros.training.tasks import DenseTask, Net, StreamTask, TaskConfig
 from tggbc_ros.training.weights import begin_from, export
 
 WEIGHTS_FILE = "weights.safetensors"
@@ -105,32 +106,40 @@ def train(options: argparse.Namespace) -> None:
     crew.wait()
     table = _table(options, options.split, model)
     net = _network(options, table, model).to(device, memory_format=torch.channels_last)
-    task_config = _task_config(options)
-    features = None
-    if options.stage == "head":
-        features = cache_features(net.eval(), table, device, options.bf16)
-    net.train()
-    if options.stage == "dense":
-        task: DenseTask | StreamTask = DenseTask(net, table, task_config, device)
-    else:
-        task = StreamTask(net, table, task_config, device, features)
-    loop = Loop(task, _loop_config(options, stage), options.work / options.stage, _trained(net, options.stage), crew)
+    folder = options.work / options.stage
+    folder.mkdir(parents=True, exist_ok=True)
+    task = _task(options, net, table, device, crew)
+    loop = Loop(task, _loop_config(options, stage), folder, _trained(net, options.stage), crew)
     if options.resume:
         loop.resume()
     scored = bool(options.val_split) and options.stage != "dense"
     watched = scored and options.score_steps and crew.leads
     loop.run(options.stop_at, _scorer(loop, options, device) if watched else None)
+    if crew.leads:
+        export(loop.average.module.detector, folder / WEIGHTS_FILE)
+        if scored:
+            _say_scores(loop.average.module, options, device)
     parallel.leave(crew)
-    if not crew.leads:
-        return
-    export(loop.average.module.detector, options.work / options.stage / WEIGHTS_FILE)
-    if scored:
-        for keep_ratio in sorted({1.0, options.prune_final_keep}, reverse=True):
-            score = _score(loop.average.module, options, device, keep_ratio)
-            classes = " ".join(f"{name} {value:.3f}" for name, value in score.by_class.items())
-            print(
-                f"keep {keep_ratio:g}: AP {score.mean_ap:.4f}, velocity {score.velocity_error_mps:.2f} m/s; {classes}"
-            )
+
+
+def _task(
+    options: argparse.Namespace, net: Net, table: FrameTable, device: torch.device, crew: parallel.Crew
+) -> DenseTask | StreamTask:
+    config, features = _task_config(options), None
+    if options.stage == "head":
+        path = options.work / options.stage / FEATURES_FILE
+        features = cache_features(net.eval(), table, device, options.bf16, path, crew)
+    net.train()
+    if options.stage == "dense":
+        return DenseTask(net, table, config, device)
+    return StreamTask(net, table, config, device, features)
+
+
+def _say_scores(net: Net, options: argparse.Namespace, device: torch.device) -> None:
+    for keep_ratio in sorted({1.0, options.prune_final_keep}, reverse=True):
+        score = _score(net, options, device, keep_ratio)
+        classes = " ".join(f"{name} {value:.3f}" for name, value in score.by_class.items())
+        print(f"keep {keep_ratio:g}: AP {score.mean_ap:.4f}, velocity {score.velocity_error_mps:.2f} m/s; {classes}")
 
 
 def _table(options: argparse.Namespace, split: str, model: ModelConfig) -> FrameTable:
