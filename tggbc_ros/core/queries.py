@@ -81,13 +81,22 @@ class QueryBuilder(nn.Module):
         position = self._embed_position(reference, motion, reference.new_zeros(reference.shape[:2]))
         return self._content(content, position), position, reference
 
+    def propagated(self, rows: AlignedMemory) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Content, position and reference of queries that rows of memory become."""
+        content, position, reference = self._remembered(rows)
+        return self._content(content, position), position, reference
+
+    def _remembered(self, memory: AlignedMemory) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Content, position and reference of memory's rows, which queries may look at."""
+        motion = fourier_embedding(motion_code(memory))
+        reference = (memory.reference_point - self.low) / (self.high - self.low)
+        content = self.ego_pose_memory(memory.embedding, motion)
+        return content, self._embed_position(reference, motion, memory.age_s), reference
+
     def forward(self, memory: AlignedMemory) -> Queries:
         """Learned queries first, then the first ``num_propagated`` memory rows."""
         content, position, reference = self.standing(self.reference_points.expand(memory.embedding.shape[0], -1, -1))
-        motion = fourier_embedding(motion_code(memory))
-        old_reference = (memory.reference_point - self.low) / (self.high - self.low)
-        old_content = self.ego_pose_memory(memory.embedding, motion)
-        old_position = self._embed_position(old_reference, motion, memory.age_s)
+        old_content, old_position, old_reference = self._remembered(memory)
         count = self.model.num_propagated
         return Queries(
             content=torch.cat([content, self._content(old_content, old_position)[:, :count]], dim=1),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from tggbc_ros.core.queries import Queries, QueryBuilder
+from tggbc_ros.core.types import AlignedMemory
 from tggbc_ros.training.frames import Targets
 
 
@@ -37,13 +38,14 @@ class Denoising:
     """D queries a frame.
 
     reference: [B, D, 3] in 0..1 of pc_range, label [B, D] (classes: background, -1: padding),
-    object [B, D] (-1: padding), group [D].
+    object [B, D] (-1: padding), group [D]. tracked: rows of memory [B, T] that the last T of them are.
     """
 
     reference: torch.Tensor
     label: torch.Tensor
     object: torch.Tensor
     group: torch.Tensor
+    tracked: AlignedMemory | None = None
 
 
 def draw(
@@ -75,7 +77,12 @@ def append(queries: Queries, builder: QueryBuilder, denoising: Denoising) -> Que
     added = denoising.reference.shape[1]
     if not added:
         return queries
-    content, position, reference = builder.standing(denoising.reference)
+    tracked = denoising.tracked
+    standing = added - (0 if tracked is None else tracked.embedding.shape[1])
+    content, position, reference = builder.standing(denoising.reference[:, :standing])
+    if tracked is not None:
+        parts = zip((content, position, reference), builder.propagated(tracked), strict=True)
+        content, position, reference = (torch.cat(pair, dim=1) for pair in parts)
     return dataclasses.replace(
         queries,
         content=torch.cat([queries.content, content], dim=1),

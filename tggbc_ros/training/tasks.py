@@ -14,7 +14,7 @@ from tggbc_ros.core import memory as temporal
 from tggbc_ros.core.config import ModelConfig, PruningConfig
 from tggbc_ros.core.model import StreamPETR
 from tggbc_ros.core.types import Memory, NetworkOutput, Tokens
-from tggbc_ros.training import denoise, guide
+from tggbc_ros.training import denoise, guide, tracked
 from tggbc_ros.training.assign import match
 from tggbc_ros.training.denoise import DenoiseConfig, Denoising
 from tggbc_ros.training.dense import DenseHead, batch_targets, dense_losses, value_losses
@@ -162,6 +162,7 @@ class StreamTask:
         memory = carried(self.memory, batch, detector)
         aligned = temporal.align(memory, batch.lidar2global, batch.time_s, self.model.memory_length)
         noisy = denoise.draw(batch.targets, detector.head.queries, config.denoise, generator)
+        noisy = tracked.add(noisy, batch.targets, aligned, detector.head.queries, generator)
         pruning = PruningConfig(keep_ratio, config.prune_layers, config.prune_queries)
         with guide.watching(detector.head.decoder) as looks:
             queries = denoise.append(detector.head.queries(aligned), detector.head.queries, noisy)
