@@ -1,0 +1,41 @@
+"""Which weights a network gets, and what it says about them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tggbc_ros.backends import SHIPPED_WEIGHTS, load_network
+from tggbc_ros.core.config import DEMO, R50_704
+
+LIMIT_BYTES = 16 * 2**20
+
+
+def test_demo_model_has_its_own_weights_and_says_so() -> None:
+    network = load_network("torch", DEMO, None, "cpu")
+    assert network.weights.startswith("demo model, trained on synthetic drives only: demo_model.safetensors sha256:")
+    assert SHIPPED_WEIGHTS["demo"].stat().st_size < LIMIT_BYTES
+
+
+def test_shipped_weights_are_those_of_the_file() -> None:
+    from safetensors.torch import load_file
+
+    stored = load_file(SHIPPED_WEIGHTS["demo"])
+    network = load_network("torch", DEMO, None, "cpu")
+    points = network.start_points()
+    low, high = (torch.tensor(DEMO.pc_range[part]) for part in (slice(0, 3), slice(3, 6)))
+    assert torch.allclose(points, stored["head.queries.pseudo_reference_points"].float() * (high - low) + low)
+
+
+def test_a_checkpoint_that_is_named_comes_first(tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(SHIPPED_WEIGHTS["demo"].read_bytes())
+    assert load_network("torch", DEMO, path, "cpu").weights.startswith("mine.safetensors sha256:")
+
+
+def test_other_models_need_a_checkpoint_or_leave_to_be_random() -> None:
+    with pytest.raises(ValueError, match="no checkpoint for model r50_704: set the parameter checkpoint"):
+        load_network("torch", R50_704, None, "cpu")
+    assert load_network("torch", R50_704, None, "cpu", allow_random_weights=True).weights == "RANDOM"
