@@ -1,7 +1,7 @@
 """Start the detector; play a bag into it and show it in RViz if asked to.
 
-ros2 launch tggbc_ros detect.launch.py checkpoint:=FILE
-ros2 launch tggbc_ros detect.launch.py allow_random_weights:=true bag:=FOLDER rviz:=true
+ros2 launch tggbc_ros detect.launch.py model:=r50_704 checkpoint:=FILE
+ros2 launch tggbc_ros detect.launch.py bag:=FOLDER rviz:=true profile:=nuscenes_to_ros2bag
 """
 
 import importlib.util
@@ -34,15 +34,18 @@ CONFIG = Path(get_package_share_directory("tggbc_ros")) / "config"
 BOOLEAN = ["true", "false"]
 
 PARAMETERS = {
-    "model": (str, "Network configuration: r50_704, vov_800 or demo."),
-    "checkpoint": (str, "File with the weights."),
-    "allow_random_weights": (bool, "Start without a checkpoint; the boxes then mean nothing."),
+    "model": (str, "Network configuration: demo, r50_704 or vov_800."),
+    "checkpoint": (str, "File with the weights; model demo has its own."),
+    "allow_random_weights": (bool, "Start without weights; the boxes then mean nothing."),
     "backend": (str, "Engine that runs the network: torch."),
     "device": (str, "cpu, cuda, cuda:1 or auto."),
     "keep_ratio": (float, "Share of the decoder's keys to keep, 1.0 is the dense network."),
     "image_transport": (str, "raw, compressed or auto."),
     "ego_pose_source": (str, "tf or odom."),
     "output_frame": (str, "Frame of what is published."),
+    "stamp_policy": (str, "message or receive: what tells an image's time."),
+    "calibration_file": (str, "YAML file with intrinsics and mountings, for bags without them."),
+    "memory_interval_s": (float, "Least time between sets that memory remembers, 0 is every set."),
 }
 """Arguments that become parameters of the node where they are given; else the files below config/ decide."""
 
@@ -54,7 +57,9 @@ def arguments() -> list[DeclareLaunchArgument]:
             DeclareLaunchArgument(name, default_value="", description=f"{text} Empty: as in the configuration.")
             for name, (_, text) in PARAMETERS.items()
         ),
-        DeclareLaunchArgument("profile", default_value="nuscenes", description="File below config/, or a path to one."),
+        DeclareLaunchArgument(
+            "profile", default_value="nuscenes", description=f"One of {', '.join(profiles())}, or a path to a file."
+        ),
         DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node."),
         DeclareLaunchArgument("rviz", default_value="false", choices=BOOLEAN, description="Show it in RViz."),
         DeclareLaunchArgument("bag", default_value="", description="rosbag2 to play once the detector is active."),
@@ -130,14 +135,19 @@ def on_transition(detector: LifecycleNode, start: str, goal: str, entities: list
     )
 
 
+def profiles() -> list[str]:
+    """The bags and vehicles that are known by name."""
+    return sorted(path.stem for path in (CONFIG / "profiles").glob("*.yaml"))
+
+
 def profile_file(profile: str) -> str:
-    """A file below config/ by its bare name, else a path."""
-    named = CONFIG / f"{profile}.yaml"
-    if named.is_file():
-        return str(named)
+    """A file of config/profiles/ by its bare name, else a path."""
+    if profile in profiles():
+        return str(CONFIG / "profiles" / f"{profile}.yaml")
     if Path(profile).is_file():
         return profile
-    raise FileNotFoundError(f"profile is {profile!r}: neither {named} nor a file of that path exists")
+    known = ", ".join(profiles())
+    raise FileNotFoundError(f"profile is {profile!r}, expected a file or one of {known} in {CONFIG / 'profiles'}")
 
 
 def bag_player(given: Mapping[str, str]) -> Action:

@@ -1,6 +1,6 @@
 """Replay a bag through the detector and show it in RViz; every argument of detect.launch.py works here too.
 
-ros2 launch tggbc_ros replay.launch.py bag:=FOLDER checkpoint:=FILE rate:=0.5
+ros2 launch tggbc_ros replay.launch.py bag:=FOLDER model:=r50_704 checkpoint:=FILE rate:=0.5
 """
 
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription

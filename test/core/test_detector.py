@@ -116,6 +116,59 @@ def test_reset_on_request_is_said_once(network: TorchNetwork) -> None:
     assert detector.step(frame_at(1.0))[1].reset_cause == ""
 
 
+def test_memory_is_read_every_frame_and_written_at_its_interval(network: TorchNetwork) -> None:
+    """12 Hz input, 2 Hz memory: at its own frames memory is that of a detector that saw the keyframes only."""
+    gated, keyframes = Detector(network, memory=MemoryConfig(interval_s=0.5)), Detector(network)
+    ages_s = []
+    for index in range(13):
+        frame = frame_at(index / 12, x_m=index / 4, seed=index)
+        boxes, report = gated.step(frame)
+        ages_s.append(report.memory_age_s)
+        if index % 6 == 0:
+            expected, _ = keyframes.step(frame)
+            np.testing.assert_array_equal(boxes.center, expected.center)
+            assert torch.equal(gated.memory.embedding, keyframes.memory.embedding)
+            assert torch.equal(gated.memory.timestamp_s, keyframes.memory.timestamp_s)
+    np.testing.assert_allclose(ages_s, [0.0, *(np.arange(1, 7) / 12), *(np.arange(1, 7) / 12)], atol=1e-6)
+
+
+def test_a_frame_between_sees_the_memory_and_leaves_it_alone(network: TorchNetwork) -> None:
+    gated, every = Detector(network, memory=MemoryConfig(interval_s=0.5)), Detector(network)
+    for detector in (gated, every):
+        detector.step(frame_at(0.0))
+    before = gated.memory
+    boxes, _ = gated.step(frame_at(0.1, seed=1))
+    np.testing.assert_array_equal(boxes.score, every.step(frame_at(0.1, seed=1))[0].score)
+    assert gated.memory is before
+    assert every.memory is not before
+
+
+def test_after_a_reset_the_first_frame_is_remembered_at_once(network: TorchNetwork) -> None:
+    gated = Detector(network, memory=MemoryConfig(interval_s=0.5))
+    gated.step(frame_at(0.0))
+    gated.step(frame_at(0.1))
+    gated.reset_memory("asked")
+    assert gated.step(frame_at(0.2))[1].memory_age_s == 0.0
+    assert gated.step(frame_at(0.3))[1].memory_age_s == pytest.approx(0.1)
+
+
+def test_gap_and_jump_are_those_since_the_frame_before_not_since_memory(network: TorchNetwork) -> None:
+    """A jump of 12 m within 0.1 s is one, however long ago memory was written."""
+    gated = Detector(network, memory=MemoryConfig(interval_s=0.5))
+    for index in range(4):
+        gated.step(frame_at(index / 10))
+    assert gated.step(frame_at(0.4, x_m=13.0))[1].reset_cause == "pose jump"
+
+
+def test_the_interval_changes_between_two_frames(network: TorchNetwork) -> None:
+    detector = Detector(network)
+    ages_s = []
+    for index in range(6):
+        detector.memory_config = MemoryConfig(interval_s=0.5 if 2 <= index < 4 else 0.0)
+        ages_s.append(detector.step(frame_at(index / 10, seed=index))[1].memory_age_s)
+    np.testing.assert_allclose(ages_s, [0.0, 0.1, 0.1, 0.2, 0.3, 0.1], atol=1e-6)
+
+
 def test_keep_ratio_changes_between_frames_and_one_is_dense_bit_for_bit(network: TorchNetwork) -> None:
     live, dense = Detector(network, PruningConfig(0.2)), Detector(network)
     first = live.step(frame_at(0.0))[1]

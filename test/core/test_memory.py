@@ -98,3 +98,47 @@ def test_when_memory_is_not_trusted(elapsed_s: float, moved_m: float, cause: str
     before = start_ns, geometry.rigid(np.eye(3), [10.0, 0, 0])
     now = start_ns + int(elapsed_s * 1e9), geometry.rigid(np.eye(3), [10.0 + moved_m, 0, 0])
     assert memory.distrust(before, now, MemoryConfig()) == cause
+
+
+def remembered(stamps_s: np.ndarray, interval_s: float) -> np.ndarray:
+    """The stamps at which memory is written, of frames at ``stamps_s``."""
+    written_ns = previous_ns = None
+    found = []
+    for now_ns in (int(1e18) + np.round(stamps_s * 1e9).astype(np.int64)).tolist():
+        if memory.is_due(written_ns, previous_ns, now_ns, interval_s):
+            written_ns = now_ns
+            found.append((now_ns - int(1e18)) / 1e9)
+        previous_ns = now_ns
+    return np.array(found)
+
+
+@pytest.mark.parametrize("rate_hz", [12.0, 10.0, 20.0, 30.0])
+def test_faster_input_is_remembered_at_the_rate_of_training(rate_hz: float) -> None:
+    """Exactly every 0.5 s, whatever jitter of a fifth of a frame does to single frames."""
+    regular = np.arange(0, 10, 1 / rate_hz)
+    np.testing.assert_allclose(remembered(regular, 0.5), np.arange(0, 10, 0.5), atol=1e-6)
+    jitter = np.random.default_rng(0).uniform(-0.1, 0.1, len(regular)) / rate_hz
+    written = remembered(regular + jitter, 0.5)
+    np.testing.assert_allclose(np.diff(written), 0.5, atol=0.21 / rate_hz)
+    assert len(written) == 20
+
+
+def test_a_period_that_does_not_divide_the_interval_takes_the_nearest_frame() -> None:
+    np.testing.assert_allclose(np.diff(remembered(np.arange(0, 10, 0.08), 0.5)), 0.48)  # 0.48 is nearer than 0.56
+    np.testing.assert_allclose(np.diff(remembered(np.arange(0, 10, 0.3), 0.5)), 0.6)
+    np.testing.assert_allclose(np.diff(remembered(np.arange(0, 10, 0.4), 0.5)), 0.4)
+
+
+@pytest.mark.parametrize("interval_s", [0.0, 0.5])
+def test_input_at_the_rate_of_training_is_remembered_frame_by_frame(interval_s: float) -> None:
+    stamps_s = np.arange(0, 10, 0.5) + np.random.default_rng(0).uniform(-0.05, 0.05, 20)
+    assert len(remembered(stamps_s, interval_s)) == 20
+
+
+def test_no_interval_remembers_every_frame_at_any_rate() -> None:
+    assert len(remembered(np.arange(0, 2, 0.01), 0.0)) == 200
+
+
+def test_an_interval_longer_than_memory_is_trusted_is_refused() -> None:
+    with pytest.raises(ValueError, match="interval_s is 3.0, expected in \\[0, max_gap_s\\], which is 2"):
+        MemoryConfig(interval_s=3.0)

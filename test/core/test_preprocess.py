@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from tggbc_ros.core.config import R50_704, VOV_800, ModelConfig
-from tggbc_ros.core.preprocess import fit_image, preprocess, raw_to_network
+from tggbc_ros.core.preprocess import cells_beside, fit_image, preprocess, raw_to_network
 from tggbc_ros.core.types import CameraFrame, Rig
 
 MODELS = pytest.mark.parametrize("model", [R50_704, VOV_800], ids=lambda model: model.name)
@@ -156,3 +156,22 @@ def test_a_view_into_a_larger_image_is_read_right() -> None:
 def test_an_image_size_the_original_would_pad_is_refused() -> None:
     with pytest.raises(ValueError, match=r"image_size is \(250, 704\), expected multiples of 32"):
         preprocess(camera_frame(noise(900, 1600)), replace(R50_704, image_size=(250, 704)), "cpu")
+
+
+@pytest.mark.parametrize("size", [(900, 1600), (450, 800), (480, 640)])
+@MODELS
+def test_hidden_pixels_hide_the_cells_they_mostly_cover(size: tuple[int, int], model: ModelConfig) -> None:
+    """By the intrinsics' own map: a cell is hidden where its pixels, brought back to the raw image, mostly are."""
+    hidden = np.zeros(size, np.bool_)
+    hidden[int(0.8 * size[0]) :, : int(0.6 * size[1])] = True
+    found = cells_beside(hidden, model)
+    assert found.shape == model.feature_size
+    fit = fit_image(*size, model)
+    v, u = ((np.arange(side) + 0.5) for side in model.image_size)
+    row = ((v + fit.top) * size[0] / fit.height).astype(int)
+    column = ((u + fit.left) * size[1] / fit.width).astype(int)
+    covered = hidden[np.ix_(row, column)].reshape(found.shape[0], 16, found.shape[1], 16).mean(axis=(1, 3))
+    clear = np.abs(covered - 0.5) > 0.07  # within a pixel of half there is nothing to say
+    np.testing.assert_array_equal(found[clear], covered[clear] < 0.5)
+    assert clear.mean() > 0.9
+    assert 0.5 < found.mean() < 0.95

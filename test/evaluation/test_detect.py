@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from ten_classes import SPLIT
 from tiny_model import TINY, tiny_network
 
-from tggbc_ros.core.config import DecodeConfig, PruningConfig
+from tggbc_ros.core.config import DecodeConfig, MemoryConfig, PruningConfig
 from tggbc_ros.core.detector import Detector, Network
 from tggbc_ros.core.geometry import transform_boxes
 from tggbc_ros.core.types import Boxes3D
+from tggbc_ros.data.nuscenes import NuScenes
 from tggbc_ros.data.records import Sample
 from tggbc_ros.evaluation.detect import Sweep
-from tggbc_ros.evaluation.passes import Pass, Split
+from tggbc_ros.evaluation.passes import Pass, Split, load_split
 
 PRUNINGS = [PruningConfig(ratio, layers=2, queries=8) for ratio in (1.0, 0.4)]
 DECODE = DecodeConfig(max_boxes=20)
@@ -87,3 +91,22 @@ def test_images_are_encoded_once_a_frame_and_charged_to_every_ratio(
         assert len(record.frame_ms) == len(record.decoder_ms) == 4
         assert all(whole > part > 0 for whole, part in zip(record.frame_ms, record.decoder_ms, strict=True))
     assert passes[0].settings["model"] == TINY.name
+
+
+def test_sweeps_are_seen_and_keyframes_scored(network: Network, root: Path, split: Split) -> None:
+    """Memory of every set gives other boxes than memory of the keyframes only, which the interval brings back."""
+    fast = load_split(NuScenes(root), SPLIT, sweeps=True)
+    assert len(fast.scenes["scene-0001"]) == 13  # three keyframes, five sweeps after each but the last
+    assert [sample.token for sample in fast.samples()] == [sample.token for sample in split.samples()]
+    frames: list[None] = []
+    (slow,) = Sweep(network, PRUNINGS[:1], DECODE).run(split, lambda: None)
+    (every,) = Sweep(network, PRUNINGS[:1], DECODE).run(fast, lambda: frames.append(None))
+    memory = MemoryConfig(interval_s=0.5)
+    (gated,) = Sweep(network, PRUNINGS[:1], DECODE, memory=memory).run(fast, lambda: None)
+    assert len(frames) == len(every.keys) == 14
+    assert len(every.detections) == len(slow.detections) == 4
+    last = split.scenes["scene-0001"][-1]
+    # Not to the last bit: rays that hardly moved are those of the frame before, which is another one here.
+    np.testing.assert_allclose(boxes_of(gated, last).center, boxes_of(slow, last).center, atol=1e-4)
+    assert np.abs(boxes_of(every, last).score - boxes_of(slow, last).score).max() > 1e-3
+    assert (every.settings["memory_interval_s"], gated.settings["memory_interval_s"]) == (0.0, 0.5)

@@ -110,17 +110,24 @@ def raw(name: str, stamp_ns: int, seed: int = 0) -> Image:
 class SyntheticRig(Node):
     """Publishes what cameras and localisation would, and keeps what the detector says."""
 
-    def __init__(self, context: Context, kind: type = CompressedImage, qos: QoSProfile | None = None) -> None:
+    def __init__(
+        self,
+        context: Context,
+        kind: type = CompressedImage,
+        qos: QoSProfile | None = None,
+        cameras: Sequence[str] = CAMERAS,
+    ) -> None:
         super().__init__("synthetic_rig", context=context)
+        self.cameras = cameras
         self.executor_ = SingleThreadedExecutor(context=context)
         self.executor_.add_node(self)
         suffix = "/compressed" if kind is CompressedImage else ""
         self.make_image = jpeg if kind is CompressedImage else raw
         self.images = {
             name: self.create_publisher(kind, f"/camera/{name}/image{suffix}", qos or QoSProfile(depth=10))
-            for name in CAMERAS
+            for name in cameras
         }
-        self.infos = {name: self.create_publisher(CameraInfo, f"/camera/{name}/camera_info", 10) for name in CAMERAS}
+        self.infos = {name: self.create_publisher(CameraInfo, f"/camera/{name}/camera_info", 10) for name in cameras}
         self.tf = self.create_publisher(TFMessage, "/tf", 100)
         latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self.tf_static = self.create_publisher(TFMessage, "/tf_static", latched)
@@ -148,8 +155,9 @@ class SyntheticRig(Node):
     def spin_for(self, duration_s: float) -> None:
         self.spin_until(lambda: False, duration_s)
 
-    def wait_for_detector(self, cameras: Sequence[str] = CAMERAS) -> None:
-        """Until the detector has subscribed to everything and we to it."""
+    def wait_for_detector(self, cameras: Sequence[str] = ()) -> None:
+        """Until the detector has subscribed to everything, or to these cameras alone, and we to it."""
+        cameras = cameras or self.cameras
         inputs = [
             self.tf,
             self.tf_static,
@@ -168,7 +176,7 @@ class SyntheticRig(Node):
 
     def stamps_ns(self, index: int) -> dict[str, int]:
         """Camera stamps of the set of that number; the last camera is the newest."""
-        return {name: START_NS + index * PERIOD_NS + place * STAGGER_NS for place, name in enumerate(CAMERAS)}
+        return {name: START_NS + index * PERIOD_NS + place * STAGGER_NS for place, name in enumerate(self.cameras)}
 
     def publish_poses(self, stamps_ns: Sequence[int]) -> None:
         self.tf.publish(TFMessage(transforms=[transform(ego2global(t), "map", "base_link", t) for t in stamps_ns]))
@@ -250,10 +258,10 @@ def set_parameters(rig: SyntheticRig, **values: object) -> list[str]:
 
 @contextmanager
 def detector_process(
-    domain_id: int, environment: dict[str, str] | None = None, **parameters: Any
+    domain_id: int, environment: dict[str, str] | None = None, arguments: Sequence[str] = (), **parameters: Any
 ) -> Iterator[subprocess.Popen[str]]:
     """The node with the tiny network in a process of its own; killed at the end if it still runs."""
-    command = [sys.executable, str(Path(__file__).parent / "tiny_detector.py"), "--ros-args"]
+    command = [sys.executable, str(Path(__file__).parent / "tiny_detector.py"), "--ros-args", *arguments]
     for name, value in ({"model": "tiny", "allow_random_weights": True} | parameters).items():
         command += ["-p", f"{name}:={str(value).lower() if isinstance(value, bool) else value}"]
     process = subprocess.Popen(

@@ -184,3 +184,141 @@ def test_a_clock_that_goes_back_frees_the_stamps_for_a_second_pass() -> None:
     assert len(run(events, account, sync)) == 0
     sync.rewind(10**9 - BACKWARD_JUMP_NS)
     assert len(run(events, account, sync)) == 1
+
+
+def partial(account: Account, min_cameras: int = 5, timeout_s: float = 1.0) -> CameraSync[None]:
+    return CameraSync(CAMERAS, 50 * MS, 8, account, min_cameras, timeout_s)
+
+
+def drive(events: list[tuple[str, int]], sync: CameraSync[None]) -> list[tuple[float, ImageSet[None]]]:
+    """Images arrive in the order of their stamps, at those times; each set with the time it was made."""
+    found = []
+    for camera, stamp_ns in sorted(events, key=lambda event: event[1]):
+        image_set = sync.add(camera, Stored(stamp_ns, stamp_ns / 1e9, None))
+        if image_set is not None:
+            found.append((stamp_ns / 1e9, image_set))
+    return found
+
+
+@given(arrivals, st.integers(0, 12), st.integers(1, 6), st.integers(1, 3), st.sampled_from([0.05, 0.5, 60.0]))
+def test_partial_sets_are_accounted_for_tight_and_large_enough(
+    events: list[tuple[str, int]], spread: int, capacity: int, least: int, timeout_s: float
+) -> None:
+    account = Account()
+    sync: CameraSync[int] = CameraSync(RIG, spread * 10 * MS, capacity, account, least, timeout_s)
+    made = [sync.add(c, Stored(t * 10 * MS, 0.1 * n, n)) for n, (c, t) in enumerate(events)]
+    sets = [found for found in made if found is not None]
+    used = [image.message for found in sets for image in found.images]
+    assert len(used) == len(set(used))
+    assert len(events) == len(used) + sum(account.totals().drops.values()) + sync.buffered
+    for found in sets:
+        assert least <= len(found.images) <= len(RIG)
+        assert tuple(events[image.message][0] for image in found.images) == found.cameras
+        assert list(found.cameras) == [camera for camera in RIG if camera in found.cameras]
+        assert found.spread_ns <= spread * 10 * MS
+
+
+@given(st.lists(st.tuples(st.sampled_from(RIG), st.integers(1, 43)), max_size=60), st.integers(0, 8), st.integers(1, 3))
+def test_with_partial_sets_time_only_goes_forward(events: list[tuple[str, int]], spread: int, least: int) -> None:
+    sync: CameraSync[int] = CameraSync(RIG, spread * 10 * MS, 5, Account(), least, 0.35)
+    made = [sync.add(c, Stored(t * 10 * MS, 0.1 * n, n)) for n, (c, t) in enumerate(events)]
+    for before, after in itertools.pairwise(found for found in made if found is not None):
+        assert after.reference_ns > before.reference_ns
+
+
+@given(arrivals, st.integers(0, 12), st.integers(1, 6))
+def test_all_cameras_as_the_fewest_are_the_default(events: list[tuple[str, int]], spread: int, capacity: int) -> None:
+    default, all_of_them = (CameraSync(RIG, spread * 10 * MS, capacity, Account(), least, 0.0) for least in (0, 3))
+    expected, found = ([(s.reference_ns, s.cameras) for s in feed(sync, events)] for sync in (default, all_of_them))
+    assert found == expected
+
+
+def test_a_rig_in_order_is_neither_split_nor_delayed_by_partial_sets() -> None:
+    account = Account()
+    sets = drive(sweep(10**9, 50, 83 * MS), partial(account, min_cameras=1))
+    assert [len(image_set.images) for _, image_set in sets] == [6] * 50
+    assert all(made_s == image_set.reference_ns / 1e9 for made_s, image_set in sets)
+    assert account.totals().drops == {}
+
+
+def test_a_dead_camera_delays_one_set_and_then_none() -> None:
+    account, dies_ns = Account(), 3 * 10**9
+    events = [(c, t) for c, t in sweep(10**9, 100, 83 * MS) if c != "CAM_BACK" or t < dies_ns]
+    sets = drive(events, partial(account))
+    without = [(made_s, s) for made_s, s in sets if "CAM_BACK" not in s.cameras]
+    assert all(s.cameras == tuple(c for c in CAMERAS if c != "CAM_BACK") for _, s in without)
+    waited_s = without[0][0] - dies_ns / 1e9
+    assert 0.8 < waited_s < 1.1
+    assert all(made_s - s.reference_ns / 1e9 < 1e-6 for made_s, s in without[1:])
+    gaps_ns = {after.reference_ns - before.reference_ns for (_, before), (_, after) in itertools.pairwise(without)}
+    assert gaps_ns == {83 * MS}
+    assert without[-1][1].reference_ns == max(t for _, t in events)
+    assert len(events) == sum(len(s.images) for _, s in sets) + sum(account.totals().drops.values())
+
+
+def test_a_camera_that_comes_back_is_part_of_the_next_set() -> None:
+    events = [(c, t) for c, t in sweep(10**9, 60, 83 * MS) if c != "CAM_BACK" or not 2 * 10**9 < t < 4 * 10**9]
+    sets = [image_set for _, image_set in drive(events, partial(Account()))]
+    back = [s for s in sets if s.reference_ns > 4 * 10**9 + 83 * MS]
+    assert back and all(len(s.cameras) == 6 for s in back)
+
+
+def test_a_lost_image_costs_its_camera_only() -> None:
+    """Five cameras of the sixth sweep, as soon as the sixth camera has sent its next image."""
+    account = Account()
+    events = sweep(10**9, 24, 83 * MS)
+    lost = events[5 * 6 + 2]
+    sets = drive([event for event in events if event != lost], partial(account))
+    assert [len(s.images) for _, s in sets] == [6] * 5 + [5] + [6] * 18
+    made_s, image_set = sets[5]
+    assert lost[0] not in image_set.cameras
+    assert made_s == events[6 * 6 + 2][1] / 1e9
+    assert account.totals().drops == {}
+
+
+def test_more_lost_images_than_allowed_cost_the_set() -> None:
+    account = Account()
+    events = sweep(10**9, 10, 83 * MS)
+    lost = {events[5 * 6 + 1], events[5 * 6 + 2]}
+    sets = drive([event for event in events if event not in lost], partial(account))
+    assert [len(s.images) for _, s in sets] == [6] * 9
+    assert account.totals().drops == {"image_unmatched": 4}
+
+
+def test_what_comes_too_late_for_its_partial_set_is_counted() -> None:
+    account = Account()
+    sync = partial(account, timeout_s=0.5)
+    first = sweep(10**9, 1)
+    assert sync.add(*stored(first[0], 0.0)) is None
+    assert [sync.add(*stored(event, 0.4)) for event in first[1:4]] == [None] * 3
+    made = sync.add(*stored(first[4], 0.6))  # the last camera has not spoken for 0.6 s
+    assert made is not None and made.cameras == CAMERAS[:5]
+    assert sync.add(*stored(first[5], 0.8)) is None
+    assert account.totals().drops == {"image_late": 1}
+
+
+def test_a_pause_of_all_cameras_counts_against_none() -> None:
+    account = Account()
+    sync = partial(account)
+    events = sweep(10**9, 10, 83 * MS)
+    for number, event in enumerate(events):
+        made = sync.add(*stored(event, event[1] / 1e9 + (600.0 if number >= 30 else 0.0)))
+        assert (made is not None) == (number % 6 == 5)
+    assert account.totals().drops == {}
+
+
+def stored(event: tuple[str, int], arrival_s: float) -> tuple[str, Stored[None]]:
+    return event[0], Stored(event[1], arrival_s, None)
+
+
+def test_a_looped_bag_with_a_dead_camera_gives_the_same_sets_in_every_pass() -> None:
+    account = Account()
+    sync: CameraSync[None] = partial(account)
+    bag = [(c, t) for c, t in sweep(10**9, 60, 83 * MS) if c != "CAM_BACK"]
+    clock = itertools.count()
+    per_pass = []
+    for _ in range(3):
+        made = [sync.add(c, Stored(t, 83e-3 / 5 * next(clock), None)) for c, t in bag]
+        per_pass.append(sum(image_set is not None for image_set in made))
+    assert per_pass[1:] == [60, 60]
+    assert per_pass[0] >= 48

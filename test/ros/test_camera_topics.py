@@ -154,4 +154,4 @@ def test_stamp_zero_is_a_counted_drop(bench) -> None:
     assert [image.stamp_ns for image in found.stored] == [START_NS]
     assert found.account.totals().drops == {"image_zero_stamp": 1}
     feed = found.topics.feeds["front"]
-    assert (feed.images, feed.last_error) == (2, "header.stamp is 0 ns")
+    assert (feed.images, feed.last_error) == (2, "its time is 0 ns by stamp_policy message")

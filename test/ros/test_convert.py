@@ -21,7 +21,6 @@ from synthetic_rig import BOXES, CAM2EGO, INTRINSICS, LIDAR2EGO, camera_info, jp
 from tggbc_ros.core.geometry import invert_rigid
 from tggbc_ros.ros import convert
 from tggbc_ros.ros.drops import BadInputError
-from tggbc_ros.ros.ego_pose import SetGeometry
 from tggbc_ros.ros.stamps import nanoseconds
 
 BGR = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
@@ -242,16 +241,17 @@ def test_bad_camera_info_is_refused(change: dict[str, object]) -> None:
 
 def test_camera_frame_holds_the_set_in_order() -> None:
     names = list(CAM2EGO)
-    lidar2cam = np.stack([invert_rigid(CAM2EGO[name]) @ LIDAR2EGO for name in names])
-    geometry = SetGeometry(lidar2cam, LIDAR2EGO, LIDAR2EGO)
-    images, infos = [pixels(n) for n in range(6)], [camera_info(name, 1) for name in names]
-    frame = convert.camera_frame(names, images, infos, geometry, 123)
-    assert (frame.rig.names, frame.timestamp_ns) == (tuple(names), 123)
-    np.testing.assert_array_equal(frame.rig.lidar2cam, lidar2cam)
+    places = {name: invert_rigid(CAM2EGO[name]) @ LIDAR2EGO for name in names}
+    views = {name: convert.View(pixels(n), INTRINSICS + n, places[name]) for n, name in enumerate(names)}
+    frame = convert.camera_frame(views, 123, LIDAR2EGO)
+    assert (frame.rig.names, frame.timestamp_ns, frame.cells) == (tuple(names), 123, None)
+    np.testing.assert_array_equal(frame.rig.lidar2cam, np.stack(list(places.values())))
+    np.testing.assert_array_equal(frame.rig.intrinsics[4], INTRINSICS + 4)
     np.testing.assert_array_equal(frame.images[4], pixels(4))
-    broken = SetGeometry(np.full((6, 4, 4), np.nan), LIDAR2EGO, LIDAR2EGO)
+    np.testing.assert_array_equal(frame.lidar2global, LIDAR2EGO)
+    broken = views | {names[2]: convert.View(pixels(2), INTRINSICS, np.full((4, 4), np.nan))}
     with pytest.raises(BadInputError, match="lidar2cam"):
-        convert.camera_frame(names, images, infos, broken, 123)
+        convert.camera_frame(broken, 123, LIDAR2EGO)
 
 
 def test_boxes_and_detections_say_the_same_numbers() -> None:

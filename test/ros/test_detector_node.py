@@ -274,6 +274,7 @@ def test_signals_end_it_cleanly_even_in_the_middle_of_a_frame(
         ({"allow_random_weights": False, "checkpoint": "/nowhere/weights.pth"}, "/nowhere/weights.pth"),
         ({"keep_ratio": 2.0}, "keep_ratio"),
         ({"camera_qos": "best"}, "camera_qos"),
+        ({"calibration_file": "/nowhere/rig.yaml"}, "/nowhere/rig.yaml"),
     ],
 )
 def test_it_refuses_to_start_and_says_why_in_one_line(domain_id: int, parameters: dict[str, object], text: str) -> None:
@@ -286,7 +287,8 @@ def test_it_refuses_to_start_and_says_why_in_one_line(domain_id: int, parameters
 
 def test_installed_program_with_the_real_model(rig: SyntheticRig, domain_id: int) -> None:
     """`detector_node` itself, r50_704: one set of six images."""
-    command = ["detector_node", "--ros-args", "-p", "allow_random_weights:=true", "-p", "keep_ratio:=0.3"]
+    command = ["detector_node", "--ros-args", "-p", "model:=r50_704", "-p", "allow_random_weights:=true"]
+    command += ["-p", "keep_ratio:=0.3"]
     process = subprocess.Popen(
         command,
         env={**os.environ, "ROS_DOMAIN_ID": str(domain_id)},

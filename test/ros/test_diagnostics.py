@@ -8,7 +8,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 
 from tggbc_ros.core.config import KeepConfig, PruningConfig
 from tggbc_ros.core.types import StepReport
-from tggbc_ros.ros.diagnostics import pruning_status, sync_status
+from tggbc_ros.ros.diagnostics import pruning_status, rig_status, sync_status
 from tggbc_ros.ros.drops import Totals
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -56,3 +56,13 @@ def test_pruning_warns_of_a_budget_out_of_reach() -> None:
     assert status.level == WARN
     assert status.message == "even a keep ratio of 0.1 misses 20.0 ms of decoder time"
     assert pruning_status(config, step(feasible=True)).level == OK
+
+
+def test_rig_warns_of_missing_cameras_and_tells_of_masks() -> None:
+    status = rig_status(("a", "b", "c"), (), {"b": 0.25})
+    values = {pair.key: pair.value for pair in status.values}
+    assert (status.level, status.message) == (OK, "3 cameras")
+    assert values == {"cameras": "3", "missing": "", "hidden: b": "0.250"}
+    status = rig_status(("a", "b", "c"), ("a", "c"), {})
+    assert (status.level, status.message) == (WARN, "without a, c")
+    assert {pair.key: pair.value for pair in status.values} == {"cameras": "3", "missing": "a c"}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
+from bag_families import write_calibration
 from builtin_interfaces.msg import Time as Time_
 from geometry_msgs.msg import Quaternion
 from nav_msgs.msg import Odometry
@@ -15,6 +17,7 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
 from rclpy.time import Time
+from std_msgs.msg import Header
 from synthetic_rig import (
     CAM2EGO,
     LIDAR2EGO,
@@ -27,10 +30,12 @@ from synthetic_rig import (
 from tf2_msgs.msg import TFMessage
 
 from tggbc_ros.core.geometry import invert_rigid, quaternion_from_rotation
+from tggbc_ros.ros import calibration_file
+from tggbc_ros.ros.calibration_file import CameraCalibration
 from tggbc_ros.ros.camera_sync import BACKWARD_JUMP_NS
 from tggbc_ros.ros.drops import Account, BadInputError
 from tggbc_ros.ros.ego_pose import EgoPose, SetGeometry
-from tggbc_ros.ros.params import Settings
+from tggbc_ros.ros.params import CAMERAS, Settings
 
 MS = 1_000_000
 STAMPS_NS = [START_NS + offset * MS for offset in (3, 11, 19, 27, 35, 43)]
@@ -39,11 +44,13 @@ STAMPS_NS = [START_NS + offset * MS for offset in (3, 11, 19, 27, 35, 43)]
 class Listener:
     """An EgoPose fed by its own executor thread, as in the node."""
 
-    def __init__(self, context: Context, **parameters: object) -> None:
+    def __init__(
+        self, context: Context, calibration: dict[str, CameraCalibration] | None = None, **parameters: object
+    ) -> None:
         self.node = LifecycleNode("listener", context=context)
         self.account = Account()
         self.stopping = threading.Event()
-        self.poses = EgoPose(self.node, Settings(**parameters), self.account, self.stopping)
+        self.poses = EgoPose(self.node, Settings(**parameters), self.account, self.stopping, calibration or {})
         self.executor = SingleThreadedExecutor(context=context)
         self.executor.add_node(self.node)
         self.thread = threading.Thread(target=self.executor.spin)
@@ -55,7 +62,7 @@ class Listener:
         self.node.destroy_node()
 
     def geometry(self, stamps_ns: list[int] = STAMPS_NS) -> SetGeometry:
-        return self.poses.geometry(list(CAM2EGO), stamps_ns)
+        return self.poses.geometry(list(CAM2EGO), list(CAM2EGO), stamps_ns)
 
     def cause(self, stamps_ns: list[int] = STAMPS_NS) -> str:
         with pytest.raises(BadInputError) as error:
@@ -229,7 +236,7 @@ def test_a_camera_without_frame_or_mounting_is_named(rig: SyntheticRig, listen) 
     rig.tf.publish(poses_at(0, 60))
     for frame_ids, cause in ((["CAM_FRONT", ""], "no_frame_id"), (["CAM_FRONT", "CAM_ROOF"], "pose_missing")):
         with pytest.raises(BadInputError) as error:
-            listener.poses.geometry(frame_ids, STAMPS_NS[:2])
+            listener.poses.geometry(CAMERAS[:2], frame_ids, STAMPS_NS[:2])
         assert error.value.cause == cause
 
 
@@ -238,12 +245,50 @@ def test_lidar_mounting_from_the_parameter_until_tf_knows_it(rig: SyntheticRig, 
     listener = listen(lidar_frame="LIDAR_LATE", lidar2base=(0.5, 0.0, 2.0, 0.0, 0.0, half, half))
     rig.tf.publish(poses_at(0, 60))
     found = listener.geometry()
-    assert listener.poses.fixed_lidar
+    assert listener.poses.fixed == {"lidar": "parameter lidar2base"}
     np.testing.assert_allclose(found.lidar2output[:3], [[0, -1, 0, 0.5], [1, 0, 0, 0], [0, 0, 1, 2.0]], atol=1e-12)
     rig.tf_static.publish(TFMessage(transforms=[transform(LIDAR2EGO, "base_link", "LIDAR_LATE")]))
     assert rig.spin_until(lambda: listener.poses._tf.can_transform("base_link", "LIDAR_LATE", Time()))
     check(listener.geometry())
-    assert not listener.poses.fixed_lidar
+    assert not listener.poses.fixed
+
+
+def file_calibration(tmp_path: Path, field: str = "camera2base") -> dict[str, CameraCalibration]:
+    return calibration_file.load(str(write_calibration(tmp_path / "rig.yaml", CAMERAS, field)), CAMERAS)
+
+
+@pytest.mark.parametrize("field", ["camera2base", "camera2lidar"])
+@pytest.mark.parametrize("frame", ["", "unknown_link"])
+def test_camera_mountings_from_the_file_where_tf_has_none(
+    rig: SyntheticRig, listen, tmp_path: Path, field: str, frame: str
+) -> None:
+    listener = listen(calibration=file_calibration(tmp_path, field), pose_timeout_s=1.0)
+    rig.tf.publish(poses_at(0, 60))
+    frames = [frame, *CAMERAS[1:]]
+    check(listener.poses.geometry(CAMERAS, frames, STAMPS_NS))
+    assert listener.poses.fixed == {"CAM_FRONT": "calibration_file"}
+    started_s = time.monotonic()
+    listener.poses.geometry(CAMERAS, frames, STAMPS_NS)
+    assert time.monotonic() - started_s < 1.0  # no second wait for what did not come the first time
+    check(listener.geometry())
+    assert not listener.poses.fixed
+
+
+def test_tf_comes_before_the_file(rig: SyntheticRig, listen, tmp_path: Path) -> None:
+    wrong = {name: found for name, found in zip(CAMERAS, reversed(file_calibration(tmp_path).values()), strict=True)}
+    listener = listen(calibration=wrong)
+    rig.tf.publish(poses_at(0, 60))
+    check(listener.geometry())
+
+
+def test_poses_with_stamp_zero_take_the_time_of_their_arrival(rig: SyntheticRig, listen) -> None:
+    listener = listen(stamp_policy="receive", ego_pose_source="odom", pose_timeout_s=10.0)
+    still = Odometry(header=Header(frame_id="map"), child_frame_id="base_link")
+    rig.odom.publish(still)
+    assert rig.spin_until(lambda: listener.poses._ego.can_transform("map", "base_link", Time()))
+    between_ns = listener.node.get_clock().now().nanoseconds
+    rig.odom.publish(still)
+    np.testing.assert_allclose(listener.geometry([between_ns] * 6).lidar2global, LIDAR2EGO, atol=1e-12)
 
 
 def test_without_tf_or_parameter_the_lidar_is_missing(rig: SyntheticRig, listen) -> None:

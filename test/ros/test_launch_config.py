@@ -39,7 +39,10 @@ def node_parameters(name: str) -> dict[str, Any]:
     return content["/**/detector"]["ros__parameters"]
 
 
-@pytest.mark.parametrize("name", ["detector.yaml", "nuscenes.yaml"])
+PROFILES = sorted(path.name for path in (CONFIG / "profiles").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", ["detector.yaml", *(f"profiles/{name}" for name in PROFILES)])
 def test_every_key_is_a_parameter_and_every_value_valid(name: str) -> None:
     values = {key: tuple(v) if isinstance(v, list) else v for key, v in node_parameters(name).items()}
     assert set(values) <= NAMES
@@ -50,16 +53,23 @@ def test_every_key_is_a_parameter_and_every_value_valid(name: str) -> None:
 def test_the_files_reach_the_node_in_any_namespace(domain_id: int, namespace: str) -> None:
     context = Context()
     files = [
-        argument for name in ("detector", "nuscenes") for argument in ("--params-file", str(CONFIG / f"{name}.yaml"))
+        argument
+        for name in ("detector", "profiles/nuscenes")
+        for argument in ("--params-file", str(CONFIG / f"{name}.yaml"))
     ]
     rclpy.init(args=["--ros-args", *files], context=context, domain_id=domain_id)
     node = Node("detector", namespace=namespace, context=context)
     settings = params.declare(node)
     assert settings.camera_names == CAMERAS
     assert settings.score_threshold == node_parameters("detector.yaml")["score_threshold"]
-    assert settings.lidar2base == tuple(node_parameters("nuscenes.yaml")["lidar2base"])
+    assert settings.lidar2base == tuple(node_parameters("profiles/nuscenes.yaml")["lidar2base"])
     node.destroy_node()
     context.try_shutdown()
+
+
+def test_every_bag_family_has_a_profile_that_differs_from_our_own() -> None:
+    topics = {name: node_parameters(f"profiles/{name}")["image_topic"] for name in PROFILES}
+    assert len(set(topics.values())) == len(topics) == 5
 
 
 def test_rviz_displays_have_the_properties_of_their_class(rviz: dict[str, Any]) -> None:
@@ -110,6 +120,14 @@ def test_launch_starts_player_and_rviz_only_when_asked(detect: dict[str, Any]) -
 
 @needs_launch
 def test_an_unknown_profile_is_named(detect: dict[str, Any]) -> None:
-    assert detect["profile_file"]("nuscenes").endswith("nuscenes.yaml")
-    with pytest.raises(FileNotFoundError, match="lunar"):
+    assert detect["profile_file"]("nuscenes").endswith("profiles/nuscenes.yaml")
+    with pytest.raises(FileNotFoundError, match="lunar.*nuscenes_to_ros2bag"):
         detect["profile_file"]("lunar")
+
+
+@needs_launch
+def test_a_profile_may_be_a_file_anywhere(detect: dict[str, Any], tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.touch()
+    assert detect["profile_file"](str(own)) == str(own)
+    assert detect["profiles"]() == [name.removesuffix(".yaml") for name in PROFILES]

@@ -46,6 +46,7 @@ def running(context: Context, domain_id: int) -> Iterator[SyntheticRig]:
         ("latency_budget_ms", 0.0, "positive number of milliseconds"),
         ("carry_ratio", 0.5, "keep_ratio is 1.0, expected less than carry_ratio"),
         ("score_threshold", -0.1, "score_threshold"),
+        ("memory_interval_s", 3.0, "interval_s is 3.0, expected in"),
         ("model", "vov_800", "unconfigured"),
         ("image_transport", "raw", "unconfigured"),
     ],
@@ -155,6 +156,15 @@ def test_carry_changes_live(running: SyntheticRig) -> None:
     assert (list(first.keys), list(second.keys)) == ([48, 12], [24, 12])
     assert second.keep_ratio_used == pytest.approx(0.25)
     assert set_parameters(running, carry_ratio=1.0, keep_ratio=1.0) == ["", ""]
+
+
+def test_the_interval_of_memory_changes_live(running: SyntheticRig) -> None:
+    """Sets 0.5 s apart: with 1 s every other one is remembered."""
+    running.publish_until_report(54)
+    assert set_parameters(running, memory_interval_s=1.0) == [""]
+    ages_s = [running.publish_until_report(index).memory_age_s for index in range(55, 59)]
+    assert ages_s == pytest.approx([0.5, 1.0, 0.5, 1.0])
+    assert set_parameters(running, memory_interval_s=0.0) == [""]
 
 
 def test_a_lifecycle_request_that_does_not_fit_is_survived(running: SyntheticRig) -> None:

@@ -40,7 +40,8 @@ def test_defaults_are_the_cores_own() -> None:
     keep = {"keep_ratio", "keep_mode", "keep_mass", "min_keep_ratio", "max_keep_ratio"}
     budget = {"latency_budget_ms", "latency_budget_of"}
     prune = {"prune_schedule", "prune_layers", "prune_ratios", "prune_queries", "prune_reactivate"}
-    assert keep | budget | prune | {"carry_ratio", "carry_refresh", "score_threshold"} == LIVE
+    others = {"carry_ratio", "carry_refresh", "score_threshold", "memory_interval_s"}
+    assert keep | budget | prune | others == LIVE
 
 
 def test_declared_values_reach_the_core(nodes) -> None:
@@ -54,6 +55,12 @@ def test_declared_values_reach_the_core(nodes) -> None:
     assert settings.memory().max_gap_s == 1.5
     assert settings.camera_names == ("left", "right")
     assert params.read(node) == settings
+
+
+def test_how_often_memory_is_written_reaches_the_core(nodes) -> None:
+    assert params.declare(nodes(memory_interval_s=0.5)).memory() == MemoryConfig(interval_s=0.5)
+    with pytest.raises(ValueError, match="interval_s is 3.0, expected in .* which is 2"):
+        Settings(memory_interval_s=3.0)
 
 
 def test_every_pruning_parameter_reaches_the_core(nodes) -> None:

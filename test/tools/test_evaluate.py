@@ -126,6 +126,16 @@ def test_memory_can_be_reset_every_frame(root: Path) -> None:
     assert rows(root)[0]["memory"] == "reset every frame"
 
 
+@pytest.mark.usefixtures("tiny")
+def test_sweeps_and_the_interval_of_memory_are_columns(root: Path) -> None:
+    options = ("--model", "tiny", "--allow-random-weights", "--keep-ratio", 1.0, "--device", "cpu")
+    assert run(root, *options, "--sweeps", "--memory-interval-s", 0.5) == 0
+    (row,) = rows(root)
+    assert (row["frames"], row["memory_interval_s"], row["samples"]) == ("sweeps", 0.5, 4)
+    assert run(root, *options) == 0
+    assert (rows(root)[0]["frames"], rows(root)[0]["memory_interval_s"]) == ("keyframes", 0.0)
+
+
 def test_a_bag_of_the_node_scores_what_the_library_scores(root: Path) -> None:
     """Two passes over the same data in one bag, at two ratios, against the same detections without a bag."""
     split = load_split(NuScenes(root), SPLIT)
@@ -198,6 +208,8 @@ RANDOM = ("--model", "tiny", "--allow-random-weights", "--keep-ratio", "1.0", "-
         (no_damage, ("--ground-truth", "--split", "no_scenes"), "split 'no_scenes' holds no scene"),
         (no_damage, ("--model", "tiny"), "no checkpoint for model tiny"),
         (no_damage, (*RANDOM, "--keep-ratio", "1.5"), "keep_ratio is 1.5, expected a number in (0, 1]"),
+        (no_damage, (*RANDOM, "--memory-interval-s", "3"), "interval_s is 3.0, expected in [0, max_gap_s], which is 2"),
+        (no_damage, (*RANDOM, "--sweeps", "--split", "tail"), "holds no sweep between keyframes in split 'tail'"),
         (no_damage, ("--bag", "nowhere"), "cannot read bag nowhere"),
     ],
 )

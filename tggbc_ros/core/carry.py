@@ -27,7 +27,8 @@ def start_tokens(tokens: Tokens, carried: Carried | None, pruning_config: Prunin
     """The keys to start with; all of them in a first frame, and in one that keeps too many at its end.
 
     Every ``carry.refresh``-th cell is among them, another set of cells each frame, so that each cell's turn
-    comes and new objects enter; the rest are those of the highest importance.
+    comes and new objects enter; the rest are those of the highest importance. ``tokens`` may lack cells; shares
+    are of all of them.
     """
     config = pruning_config.carry
     keeps_fewer = pruning_config.keep.mode == "mass" or pruning_config.keep_ratio < config.ratio
@@ -37,6 +38,9 @@ def start_tokens(tokens: Tokens, carried: Carried | None, pruning_config: Prunin
     turn = torch.arange(cells, device=tokens.index.device) % config.refresh
     wanted = carried.importance.masked_fill(turn == carried.frame % config.refresh, torch.inf)
     count = max(pruning.keys_to_keep(cells, config.ratio), -(-cells // config.refresh))
+    there = tokens.index.shape[1]
+    if there < cells:
+        wanted, count = wanted.gather(1, tokens.index), min(count, there)
     return pruning.select(tokens, pruning.most_important(wanted, count))
 
 

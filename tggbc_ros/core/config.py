@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 from dataclasses import dataclass
@@ -164,16 +163,23 @@ class RaysConfig:
 
 @dataclass(frozen=True)
 class MemoryConfig:
-    """When temporal memory may not be trusted any more."""
+    """When temporal memory may not be trusted any more, and how often it is written.
+
+    interval_s: least time between two frames that memory remembers, 0 for every frame. A network was trained
+    with memory of one frame rate; faster input is then still answered every frame, but remembered at that rate.
+    """
 
     max_gap_s: float = 2.0
     max_speed_mps: float = 70.0
     max_jump_m: float = 5.0
+    interval_s: float = 0.0
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            _require(math.isfinite(value) and value > 0, field.name, value, "a positive number")
+        for name in ("max_gap_s", "max_speed_mps", "max_jump_m"):
+            value = getattr(self, name)
+            _require(math.isfinite(value) and value > 0, name, value, "a positive number")
+        in_gap = 0.0 <= self.interval_s <= self.max_gap_s
+        _require(in_gap, "interval_s", self.interval_s, f"in [0, max_gap_s], which is {self.max_gap_s:g}")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from tggbc_ros.core import budget as controller
-from tggbc_ros.core import carry
+from tggbc_ros.core import carry, visible
 from tggbc_ros.core import memory as temporal
 from tggbc_ros.core.budget import Budget
 from tggbc_ros.core.carry import Carried
@@ -62,9 +62,9 @@ class Network(Protocol):
 class Detector:
     """Six images in, 3D boxes out.
 
-    State: temporal memory and where it was written; the importance that ``pruning.carry`` carries over;
-    the times that keep_mode budget goes by; the calibration last used. ``pruning`` and ``decode`` may be
-    replaced between two frames. Not thread-safe: one caller.
+    State: temporal memory and when it was written; time and pose of the frame before; the importance that
+    ``pruning.carry`` carries over; the times that keep_mode budget goes by; calibration and cells last used.
+    ``pruning``, ``decode`` and ``memory_config`` may be replaced between two frames. Not thread-safe: one caller.
     """
 
     def __init__(
@@ -84,7 +84,9 @@ class Detector:
         self.carried: Carried | None = None
         self.budget: Budget | None = None
         self._lidar2img: torch.Tensor | None = None
+        self._cells: visible.Mask | None = None
         self._previous: tuple[int, Array] | None = None
+        self._written_ns: int | None = None
         self._pending_reset = ""
 
     def step(self, frame: CameraFrame) -> tuple[Boxes3D, StepReport]:
@@ -109,18 +111,22 @@ class Detector:
         tokens = self.network.embed(features, inputs)
         watch.lap("embed")
         asked = self._asked()
-        start = carry.start_tokens(tokens, self.carried, asked)
+        if visible.comes_into_sight(self._cells, frame.cells):
+            self.carried = None  # what it says of those cells is not that they do not matter
+        start = carry.start_tokens(visible.visible_tokens(tokens, frame.cells), self.carried, asked)
         output = self.network.decode(start, aligned, asked)
         _expect_finite(output)
         watch.lap("decode")
         boxes = decode_boxes(output, self.decode)
-        self.memory = temporal.push(memory, output, model, pose, time_s)
+        remember = self._is_due(frame)
+        self.memory = temporal.push(memory, output, model, pose, time_s) if remember else memory
         self.carried = carry.after_frame(self.carried, output, tokens.num_cells, asked.carry)
         watch.lap("boxes")
 
         report = self._report(frame, start, output, watch.stages_ms)
         self._previous, self._pending_reset = (frame.timestamp_ns, frame.lidar2global), ""
-        self._lidar2img = inputs.lidar2img
+        self._written_ns = frame.timestamp_ns if remember else self._written_ns
+        self._lidar2img, self._cells = inputs.lidar2img, frame.cells
         self._note_times(watch.stages_ms)
         return boxes, report
 
@@ -128,7 +134,13 @@ class Detector:
         """Forget the past; the next step's report says why. Without a memory there is nothing to forget."""
         if self.memory is not None:
             self.memory, self.carried, self._previous, self._lidar2img = None, None, None, None
+            self._written_ns = None
             self._pending_reset = cause
+
+    def _is_due(self, frame: CameraFrame) -> bool:
+        """Whether memory is to hold this frame; the first after a reset always."""
+        previous_ns = self._previous[0] if self._previous else None
+        return temporal.is_due(self._written_ns, previous_ns, frame.timestamp_ns, self.memory_config.interval_s)
 
     def _asked(self) -> PruningConfig:
         """How this frame is to be pruned: as configured, but keep_mode budget has its own keep ratio."""
@@ -154,7 +166,7 @@ class Detector:
             keep_ratio=self.pruning.keep_ratio,
             keys=output.num_keys,
             stage_ms=stages_ms,
-            memory_age_s=(frame.timestamp_ns - self._previous[0]) / 1e9 if self._previous else 0.0,
+            memory_age_s=0.0 if self._written_ns is None else (frame.timestamp_ns - self._written_ns) / 1e9,
             reset_cause=self._pending_reset,
             kept=_seen_last(start, output),
             num_cells=start.num_cells,

@@ -64,6 +64,19 @@ def push(
     )
 
 
+def is_due(written_ns: int | None, previous_ns: int | None, now_ns: int, interval_s: float) -> bool:
+    """Whether the frame at ``now_ns`` is to be remembered, when the last one that was is from ``written_ns``.
+
+    previous_ns: the frame before, remembered or not. The next frame is expected as long after this one as this
+    one is after that; the one of the two that lies nearer to ``interval_s`` after ``written_ns`` is taken, so that
+    neither jitter nor a frame period which does not divide the interval lets it slip by a whole frame.
+    """
+    if written_ns is None or previous_ns is None:
+        return True
+    half_frame_ns = (now_ns - previous_ns) / 2
+    return now_ns - written_ns >= interval_s * 1e9 - half_frame_ns
+
+
 def most_confident(logits: torch.Tensor, count: int) -> torch.Tensor:
     """[B, count] queries with the highest class score, best first, of logits [B, Q, classes]."""
     return logits.sigmoid().max(dim=-1).values.topk(count, dim=1).indices

@@ -17,6 +17,9 @@ from tggbc_ros.core.types import Array, CameraFrame, NetworkInput
 
 SIZE_MULTIPLE = 32
 
+MOSTLY = 0.5
+"""A cell is hidden where more than this share of its pixels is."""
+
 
 @dataclass(frozen=True)
 class ImageFit:
@@ -69,7 +72,8 @@ def raw_to_network(frame: CameraFrame, model: ModelConfig) -> Array:
 def preprocess(frame: CameraFrame, model: ModelConfig, device: torch.device | str) -> NetworkInput:
     """One frame as a batch of one, on ``device``.
 
-    Images are resized by Pillow's bicubic filter, cut, put in the model's colour order and normalised.
+    Images are resized by Pillow's bicubic filter, cut, put in the model's colour order and normalised;
+    that of a missing camera is zeros, the mean colour.
     Intrinsics are those of the network's pixels; lidar2img = intrinsics @ lidar2cam.
     Raises if the model's image size is not a multiple of 32, to which the original would pad.
     """
@@ -78,7 +82,7 @@ def preprocess(frame: CameraFrame, model: ModelConfig, device: torch.device | st
         raise ValueError(f"image_size is {model.image_size}, expected multiples of {SIZE_MULTIPLE}")
     images = np.empty((len(frame.images), 3, height, width), dtype=np.float32)
     with ThreadPoolExecutor(max_workers=min(len(images), os.cpu_count() or 1)) as pool:  # Pillow frees the GIL
-        list(pool.map(lambda image, out: _write_network_image(image, model, out), frame.images, images))
+        list(pool.map(lambda *job: _write_camera(model, *job), frame.present, frame.images, images))
     intrinsics = raw_to_network(frame, model) @ frame.rig.intrinsics
     lidar2img = frame.rig.lidar2cam.copy()
     lidar2img[:, :3] = intrinsics @ frame.rig.lidar2cam[:, :3]
@@ -89,6 +93,22 @@ def preprocess(frame: CameraFrame, model: ModelConfig, device: torch.device | st
     )
 
 
+def cells_beside(hidden: npt.NDArray[np.bool_], model: ModelConfig) -> npt.NDArray[np.bool_]:
+    """Cells [rows, columns] that may be looked at, where ``hidden`` pixels [height, width] of the raw image may not.
+
+    The pixels go the image's way, scaled and cut as `fit_image` says, but by their area: a cell is hidden where
+    they cover most of it.
+    """
+    raw_height, raw_width = hidden.shape
+    fit = fit_image(raw_height, raw_width, model)
+    scaled = Image.fromarray(hidden.astype(np.float32)).resize((fit.width, fit.height), Image.Resampling.BOX)
+    height, width = model.image_size
+    share = np.asarray(scaled)[fit.top : fit.top + height, fit.left : fit.left + width]
+    rows, columns = model.feature_size
+    by_cell = share.reshape(rows, model.stride, columns, model.stride).mean(axis=(1, 3))
+    return np.asarray(by_cell <= MOSTLY)
+
+
 def _fit(image: npt.NDArray[np.uint8], model: ModelConfig) -> ImageFit:
     height, width, _ = image.shape
     return fit_image(height, width, model)
@@ -96,6 +116,15 @@ def _fit(image: npt.NDArray[np.uint8], model: ModelConfig) -> ImageFit:
 
 def _float32_batch(matrices: Array, device: torch.device | str) -> torch.Tensor:
     return torch.from_numpy(matrices.astype(np.float32))[None].to(device)
+
+
+def _write_camera(
+    model: ModelConfig, present: bool, image: npt.NDArray[np.uint8], out: npt.NDArray[np.float32]
+) -> None:
+    if present:
+        _write_network_image(image, model, out)
+    else:
+        out.fill(0.0)
 
 
 def _write_network_image(image: npt.NDArray[np.uint8], model: ModelConfig, out: npt.NDArray[np.float32]) -> None:

@@ -78,12 +78,15 @@ class CameraFrame:
 
     images: N arrays [height, width, 3], uint8, BGR, in the rig's order.
     timestamp_ns: reference time of the set. lidar2global: [4, 4], ego pose at that time.
+    cells: [N, rows, columns] of the network's feature maps, which of them may be looked at; None: all.
+    A camera without such a cell is missing: its image is not looked at either.
     """
 
     images: tuple[npt.NDArray[np.uint8], ...]
     rig: Rig
     timestamp_ns: int
     lidar2global: Array
+    cells: npt.NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.rig.names):
@@ -97,6 +100,17 @@ class CameraFrame:
         _expect_shape("lidar2global", self.lidar2global, (4, 4))
         _expect_finite("lidar2global", self.lidar2global)
         _expect_rigid("lidar2global", self.lidar2global)
+        if self.cells is not None:
+            _expect_shape("cells", self.cells, (len(self.images), "rows", "columns"))
+            if self.cells.dtype != np.bool_ or not self.cells.any():
+                raise ValueError(f"cells hold {self.cells.sum()} as {self.cells.dtype}, expected one or more, bool")
+
+    @property
+    def present(self) -> tuple[bool, ...]:
+        """Which cameras are there: those of which one cell or more may be looked at."""
+        if self.cells is None:
+            return (True,) * len(self.images)
+        return tuple(bool(seen.any()) for seen in self.cells)
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,7 +276,7 @@ class StepReport:
     """What one step did, for whoever has to trust it.
 
     keep_ratio: as asked. keys: how many keys each decoder layer attended to. stage_ms: wall time by
-    stage, in order. memory_age_s: time since the frame the memory comes from, 0 with no memory.
+    stage, in order. memory_age_s: time since the newest frame in memory, 0 with no memory.
     reset_cause: why memory was dropped before this frame, empty if it was not. kept: [K], image cells
     (camera by camera, row by row) whose keys the last decoder layer saw, ascending. num_cells: how many
     cells there are; without it, the keys of the first layer. voters: how many queries voted at the last

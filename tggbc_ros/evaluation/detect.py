@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from tggbc_ros.core.config import DecodeConfig, PruningConfig
+from tggbc_ros.core.config import DecodeConfig, MemoryConfig, PruningConfig
 from tggbc_ros.core.detector import Detector, Network
 from tggbc_ros.core.geometry import transform_boxes
 from tggbc_ros.core.types import AlignedMemory, CameraFrame, NetworkInput, NetworkOutput, Tokens
@@ -58,18 +58,28 @@ class Sweep:
     """Detectors side by side, each with its own pruning and memory, over scenes in order.
 
     reset_every_frame: drop memory before each frame, to see what it is worth; it is always dropped between scenes.
+    memory: as `Detector`'s.
     """
 
     def __init__(
-        self, network: Network, prunings: Sequence[PruningConfig], decode: DecodeConfig, reset_every_frame: bool = False
+        self,
+        network: Network,
+        prunings: Sequence[PruningConfig],
+        decode: DecodeConfig,
+        reset_every_frame: bool = False,
+        memory: MemoryConfig | None = None,
     ) -> None:
         self._network = SharedEncoder(network)
         self._reset_every_frame = reset_every_frame
-        self._detectors = [Detector(self._network, pruning, decode=decode) for pruning in prunings]
+        self._memory = memory or MemoryConfig()
+        self._detectors = [Detector(self._network, pruning, self._memory, decode) for pruning in prunings]
         self.passes = [Pass(pruning.keep_ratio, settings=self._settings(pruning)) for pruning in prunings]
 
     def run(self, split: Split, on_frame: Callable[[], object]) -> list[Pass]:
-        """Detect in every sample; ``on_frame`` is called after each. The passes, in the order of the prunings."""
+        """Detect in every set of images, keep what was found in keyframes; ``on_frame`` is called after each set.
+
+        The passes, in the order of the prunings.
+        """
         for scene, samples in split.scenes.items():
             self._reset(f"start of scene {scene}")
             for sample in samples:
@@ -91,7 +101,9 @@ class Sweep:
             stage_ms = dict(report.stage_ms)
             encode_ms = stage_ms["encode"] if encode_ms is None else encode_ms
             stage_ms["encode"] = encode_ms
-            record.detections[sample.token] = Detections(transform_boxes(sample.lidar2ego, boxes), sample.ego2global)
+            if sample.is_keyframe:
+                in_ego = transform_boxes(sample.lidar2ego, boxes)
+                record.detections[sample.token] = Detections(in_ego, sample.ego2global)
             record.keys.append(report.keys)
             record.decoder_ms.append(stage_ms["decode"])
             record.frame_ms.append(sum(stage_ms.values()))
@@ -108,4 +120,5 @@ class Sweep:
             "prune_layers": pruning.layers,
             "prune_queries": pruning.queries,
             "memory": "reset every frame" if self._reset_every_frame else "kept",
+            "memory_interval_s": self._memory.interval_s,
         }

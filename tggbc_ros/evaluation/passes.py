@@ -19,15 +19,15 @@ LIDAR_POINTS_NEEDED = 1
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """The samples to be scored, scene by scene in time order."""
+    """What a detector is to see, scene by scene in time order: keyframes, or also the sweeps between them."""
 
     name: str
     scenes: Mapping[str, tuple[Sample, ...]]
 
     def samples(self) -> Iterator[Sample]:
-        """All of them, in order."""
+        """Those to be scored, which are the keyframes: nothing else is annotated."""
         for samples in self.scenes.values():
-            yield from samples
+            yield from (sample for sample in samples if sample.is_keyframe)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,16 +58,20 @@ class Pass:
     notes: dict[str, int] = field(default_factory=dict)
 
 
-def load_split(dataset: NuScenes, name: str) -> Split:
+def load_split(dataset: NuScenes, name: str, sweeps: bool = False) -> Split:
     """Read a split's tables whole, so that what is wrong with them shows before hours of work.
 
-    Raises ValueError for a split without scenes or without annotations to score against; FileNotFoundError
-    naming the record for a missing image.
+    sweeps: with the sets of images between the keyframes. Raises ValueError for a split without scenes, without
+    annotations to score against, or without the sweeps asked for; FileNotFoundError naming the record for a
+    missing image.
     """
-    scenes = {scene: tuple(dataset.samples(scene)) for scene in dataset.scene_names(name)}
+    read = dataset.sweeps if sweeps else dataset.samples
+    scenes = {scene: tuple(read(scene)) for scene in dataset.scene_names(name)}
     if not scenes:
         raise ValueError(f"split {name!r} holds no scene of {dataset.tables / 'scene.json'}")
     split = Split(name, scenes)
+    if sweeps and not any(not sample.is_keyframe for samples in scenes.values() for sample in samples):
+        raise ValueError(f"{dataset.tables / 'sample_data.json'} holds no sweep between keyframes in split {name!r}")
     annotations = [sample.annotations for sample in split.samples() if sample.annotations is not None]
     if not any(len(each.boxes) for each in annotations):
         table = dataset.tables / "sample_annotation.json"

@@ -18,7 +18,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tggbc_ros.ros.camera_sync import Stored
 from tggbc_ros.ros.drops import Account, BadInputError
 from tggbc_ros.ros.params import Settings
-from tggbc_ros.ros.stamps import nanoseconds
+from tggbc_ros.ros.stamps import image_time
 
 LOOK_PERIOD_S = 0.2
 DEPTH = 10
@@ -44,7 +44,10 @@ class Source:
 
 @dataclass
 class Feed:
-    """What was seen of one camera. last_arrival_s: monotonic clock, None before the first image."""
+    """What was seen of one camera.
+
+    last_arrival_s: monotonic clock, None before the first image. sets_without: sets published that lacked it.
+    """
 
     candidates: Sequence[Candidate]
     info_candidates: Sequence[Candidate]
@@ -54,6 +57,7 @@ class Feed:
     images: int = 0
     last_arrival_s: float | None = None
     last_error: str = ""
+    sets_without: int = 0
     unsubscribe: dict[str, Callable[[], object]] = field(default_factory=dict)
 
 
@@ -134,22 +138,19 @@ class CameraTopics:
         feed.images += 1
         feed.last_arrival_s = time.monotonic()
         try:
-            stamp_ns = nanoseconds(message.header.stamp)
+            stamp_ns = image_time(message.header.stamp, self._settings.stamp_policy, self._node.get_clock())
         except BadInputError as error:
             feed.last_error = str(error)
             self._account.drop("image_bad_stamp")
             return
         if stamp_ns <= 0:
-            feed.last_error = f"header.stamp is {stamp_ns} ns"
+            feed.last_error = f"its time is {stamp_ns} ns by stamp_policy {self._settings.stamp_policy}"
             self._account.drop("image_zero_stamp")
             return
         self._on_image(camera, Stored(stamp_ns, feed.last_arrival_s, message))
 
     def _store_info(self, camera: str, message: CameraInfo) -> None:
-        feed = self.feeds[camera]
-        if feed.info is None and any(message.d):
-            self._node.get_logger().warning(f"{camera}: distortion {list(message.d)} is not corrected")
-        feed.info = message
+        self.feeds[camera].info = message
 
 
 def image_candidates(topic: str, transport: str) -> list[Candidate]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -18,7 +19,6 @@ from std_msgs.msg import Header
 from tggbc_ros.core.types import Array, Boxes3D, CameraFrame, Rig
 from tggbc_ros.msg import BoundingBox3D, BoundingBox3DArray
 from tggbc_ros.ros.drops import BadInputError
-from tggbc_ros.ros.ego_pose import SetGeometry
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -133,19 +133,33 @@ def intrinsics(info: CameraInfo, image: Pixels) -> Array:
         raise BadInputError("bad_camera_info", f"K of {info.header.frame_id!r} is {matrix.tolist()}")
     if (info.width == 0) != (info.height == 0):
         raise BadInputError("bad_camera_info", f"size of {info.header.frame_id!r} is {info.width}x{info.height}")
+    return np.asarray(size_scale(info, image) @ matrix)
+
+
+def size_scale(info: CameraInfo, image: Pixels) -> Array:
+    """[3, 3], pixels of the size that CameraInfo speaks of -> pixels of ``image``."""
     height, width = image.shape[:2]
-    scale = (width / info.width, height / info.height, 1.0) if info.width else (1.0, 1.0, 1.0)
-    return np.asarray(np.diag(scale) @ matrix)
+    return np.diag((width / info.width, height / info.height, 1.0) if info.width else (1.0, 1.0, 1.0))
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One camera in one set. pixels: [height, width, 3], BGR. intrinsics: [3, 3], theirs. lidar2cam: [4, 4]."""
+
+    pixels: Pixels
+    intrinsics: Array
+    lidar2cam: Array
 
 
 def camera_frame(
-    names: Sequence[str], images: Sequence[Pixels], infos: Sequence[CameraInfo], geometry: SetGeometry, stamp_ns: int
+    views: Mapping[str, View], stamp_ns: int, lidar2global: Array, cells: npt.NDArray[np.bool_] | None = None
 ) -> CameraFrame:
-    """All of one set as the core takes it; raises BadInputError."""
-    matrices = np.stack([intrinsics(info, image) for info, image in zip(infos, images, strict=True)])
+    """All of one set as the core takes it: camera -> view, in the rig's order; raises BadInputError."""
+    seen = views.values()
     try:
-        rig = Rig(tuple(names), matrices, geometry.lidar2cam)
-        return CameraFrame(tuple(images), rig, stamp_ns, geometry.lidar2global)
+        matrices = np.stack([view.intrinsics for view in seen]), np.stack([view.lidar2cam for view in seen])
+        rig = Rig(tuple(views), *matrices)
+        return CameraFrame(tuple(view.pixels for view in seen), rig, stamp_ns, lidar2global, cells)
     except ValueError as error:
         raise BadInputError("bad_calibration", str(error)) from error
 

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
@@ -26,9 +26,11 @@ from std_srvs.srv import Trigger
 from tggbc_ros import backends
 from tggbc_ros.core.config import model_config
 from tggbc_ros.core.detector import Detector, Network
-from tggbc_ros.ros import diagnostics, params
+from tggbc_ros.ros import calibration_file, diagnostics, params
+from tggbc_ros.ros.calibration_file import CameraCalibration
 from tggbc_ros.ros.camera_sync import BACKWARD_JUMP_NS
 from tggbc_ros.ros.drops import Totals
+from tggbc_ros.ros.ego_mask import EgoMasks, load_ego_masks
 from tggbc_ros.ros.frame_line import FrameLine
 from tggbc_ros.ros.outputs import Outputs
 from tggbc_ros.ros.report import Identity
@@ -69,6 +71,8 @@ class DetectorNode(LifecycleNode):
         self._detector: Detector | None = None
         self._identity: Identity | None = None
         self._outputs: Outputs | None = None
+        self._calibration: Mapping[str, CameraCalibration] = {}
+        self._masks: EgoMasks | None = None
         self.line: FrameLine | None = None
         self._told: Totals | None = None
         self.add_on_set_parameters_callback(self._check_parameters)
@@ -93,6 +97,8 @@ class DetectorNode(LifecycleNode):
         settings = self.settings
         try:
             model = model_config(settings.model)
+            self._calibration = calibration_file.load(settings.calibration_file, settings.camera_names)
+            self._masks = load_ego_masks(settings.ego_mask_dir, settings.camera_names, model)
             network = self._load_network(
                 settings.backend, model, settings.checkpoint_path(), settings.device, settings.allow_random_weights
             )
@@ -108,10 +114,11 @@ class DetectorNode(LifecycleNode):
     @_loud
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe and begin to infer."""
-        assert self._detector and self._identity and self._outputs  # on_configure made them
+        assert self._detector and self._identity and self._outputs and self._masks  # on_configure made them
         result = super().on_activate(state)
         self._told = None
-        self.line = FrameLine(self, lambda: self.settings, self._detector, self._identity, self._outputs)
+        parts = self._detector, self._identity, self._outputs
+        self.line = FrameLine(self, lambda: self.settings, *parts, self._calibration, self._masks)
         return result
 
     @_loud
@@ -193,9 +200,11 @@ class DetectorNode(LifecycleNode):
         if line is not None:
             totals = line.account.totals()
             message.status += [diagnostics.camera_status(*feed) for feed in line.cameras.feeds.items()]
+            hidden = self._masks.hidden_share if self._masks else {}
+            message.status.append(diagnostics.rig_status(list(line.cameras.feeds), line.last_missing, hidden))
             message.status.append(diagnostics.sync_status(totals, self._told, line.sync.buffered))
             self._told = totals
-            message.status.append(diagnostics.pose_status(self.settings.ego_pose_source, line.poses.fixed_lidar))
+            message.status.append(diagnostics.pose_status(self.settings.ego_pose_source, dict(line.poses.fixed)))
             message.status.append(diagnostics.memory_status(totals, line.last_step))
             message.status.append(diagnostics.pruning_status(self.settings.pruning(), line.last_step))
         self._diagnostics.publish(message)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
@@ -11,6 +11,7 @@ from tggbc_ros.core.config import PruningConfig
 from tggbc_ros.core.types import StepReport
 from tggbc_ros.ros.camera_topics import Feed
 from tggbc_ros.ros.drops import Totals
+from tggbc_ros.ros.lenses import is_distorted
 from tggbc_ros.ros.report import Identity
 
 STALE_S = 2.0
@@ -49,6 +50,8 @@ def camera_status(camera: str, feed: Feed) -> DiagnosticStatus:
         "reliable": feed.source.reliable if feed.source else "",
         "images": feed.images,
         "camera_info": "seen" if feed.info else "never seen",
+        "distortion": feed.info.distortion_model if feed.info and is_distorted(feed.info) else "none",
+        "sets_without": feed.sets_without,
         "last_error": feed.last_error,
     }
     if feed.last_arrival_s is None:
@@ -60,6 +63,15 @@ def camera_status(camera: str, feed: Feed) -> DiagnosticStatus:
     if feed.info is None:
         return status(f"camera {camera}", ERROR, "no CameraInfo", values)
     return status(f"camera {camera}", OK, "fresh", values)
+
+
+def rig_status(cameras: Sequence[str], missing: Sequence[str], hidden: Mapping[str, float]) -> DiagnosticStatus:
+    """Which cameras the last published set went without, a warning; hidden: share of cells an ego mask hides."""
+    values = {"cameras": len(cameras), "missing": " ".join(missing)}
+    values |= {f"hidden: {camera}": f"{share:.3f}" for camera, share in hidden.items()}
+    if missing:
+        return status("rig", WARN, f"without {', '.join(missing)}", values)
+    return status("rig", OK, f"{len(cameras)} cameras", values)
 
 
 def sync_status(totals: Totals, before: Totals | None, buffered: int) -> DiagnosticStatus:
@@ -88,11 +100,12 @@ def sync_status(totals: Totals, before: Totals | None, buffered: int) -> Diagnos
     return status("synchroniser", ERROR if stuck else WARN, f"sets dropped: {', '.join(faults)}", values)
 
 
-def pose_status(source: str, fixed_lidar: bool) -> DiagnosticStatus:
-    """Where poses come from; a mounting from the parameters is a fallback, so a warning."""
-    values = {"source": source, "lidar2base": "parameter" if fixed_lidar else "TF"}
-    if fixed_lidar:
-        return status("ego pose", WARN, "lidar mounting from the parameter lidar2base", values)
+def pose_status(source: str, fixed: Mapping[str, str]) -> DiagnosticStatus:
+    """Where poses come from; a mounting that is not from TF is a fallback, so a warning. fixed: those, by sensor."""
+    values = {"source": source, "lidar2base": fixed.get("lidar", "TF")}
+    values |= {f"{camera}2base": origin for camera, origin in fixed.items() if camera != "lidar"}
+    if fixed:
+        return status("ego pose", WARN, f"mountings not from TF: {', '.join(fixed)}", values)
     return status("ego pose", OK, source, values)
 
 

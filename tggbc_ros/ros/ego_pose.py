@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,10 +22,11 @@ from tf2_msgs.msg import TFMessage
 
 from tggbc_ros.core.geometry import invert_rigid, rigid, rotation_from_quaternion
 from tggbc_ros.core.types import Array
+from tggbc_ros.ros.calibration_file import CameraCalibration
 from tggbc_ros.ros.camera_sync import BACKWARD_JUMP_NS
 from tggbc_ros.ros.drops import Account, BadInputError
 from tggbc_ros.ros.params import Settings
-from tggbc_ros.ros.stamps import nanoseconds
+from tggbc_ros.ros.stamps import nanoseconds, pose_time
 
 POLL_S = 0.005
 LATEST = Time()
@@ -78,18 +79,27 @@ class SetGeometry:
 class EgoPose:
     """Keeps transforms as they come; answers from another thread, waiting for those on their way.
 
-    Transforms that cannot be used are counted in ``account``. ``stopping`` ends a wait early.
+    Transforms that cannot be used are counted in ``account``. ``stopping`` ends a wait early. ``calibration``
+    says by camera name where those sit whose frames TF does not know.
     """
 
-    def __init__(self, node: LifecycleNode, settings: Settings, account: Account, stopping: threading.Event) -> None:
+    def __init__(
+        self,
+        node: LifecycleNode,
+        settings: Settings,
+        account: Account,
+        stopping: threading.Event,
+        calibration: Mapping[str, CameraCalibration],
+    ) -> None:
         self._node = node
         self._settings = settings
         self._account = account
         self._stopping = stopping
+        self._calibration = calibration
         self._newest_ns: dict[int, dict[str, int]] = defaultdict(dict)
         self._tf, self._error = open_buffer(settings.pose_cache_s)
-        self.fixed_lidar = False
-        """Whether the lidar's mounting came from the parameter lidar2base, for want of TF."""
+        self.fixed: dict[str, str] = {}
+        """Sensors whose mounting is not from TF, for want of it, and from where instead."""
         any_publisher = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
         latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._subscriptions = [
@@ -99,15 +109,16 @@ class EgoPose:
         self._ego = self._tf
         if settings.ego_pose_source == "odom":
             self._ego, _ = open_buffer(settings.pose_cache_s)
-            self._subscriptions.append(node.create_subscription(Odometry, "odom", self._on_odometry, any_publisher))
+            topic = settings.odometry_topic
+            self._subscriptions.append(node.create_subscription(Odometry, topic, self._on_odometry, any_publisher))
 
     def close(self) -> None:
         """Receive no more."""
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
 
-    def geometry(self, frame_ids: Sequence[str], stamps_ns: Sequence[int]) -> SetGeometry:
-        """Matrices of a set whose images have these frames and stamps; raises BadInputError.
+    def geometry(self, cameras: Sequence[str], frame_ids: Sequence[str], stamps_ns: Sequence[int]) -> SetGeometry:
+        """Matrices of a set whose images have these cameras, frames and stamps; raises BadInputError.
 
         lidar2cam = inv(cam2ego) inv(ego2global at the image's stamp) (ego2global at the reference time) lidar2ego
         """
@@ -116,10 +127,10 @@ class EgoPose:
         ego2global = self._ego2global(reference_ns, deadline_s)
         lidar2ego = self._lidar2ego(deadline_s)
         lidar2global = ego2global @ lidar2ego
-        global2cam = [
-            invert_rigid(self._ego2global(stamp_ns, deadline_s) @ self._mounting(frame_id, deadline_s))
-            for frame_id, stamp_ns in zip(frame_ids, stamps_ns, strict=True)
-        ]
+        global2cam = []
+        for camera, frame_id, stamp_ns in zip(cameras, frame_ids, stamps_ns, strict=True):
+            cam2ego = self._cam2ego(camera, frame_id, lidar2ego, deadline_s)
+            global2cam.append(invert_rigid(self._ego2global(stamp_ns, deadline_s) @ cam2ego))
         lidar2output = self._lidar2output(ego2global, lidar2ego, reference_ns, deadline_s)
         return SetGeometry(np.stack(global2cam) @ lidar2global, lidar2global, lidar2output)
 
@@ -134,18 +145,26 @@ class EgoPose:
         return self._lookup(self._tf, self._settings.base_frame, frame_id, LATEST, deadline_s)
 
     def _lidar2ego(self, deadline_s: float) -> Array:
-        """By TF, else as configured; once it came from the configuration, TF is asked without waiting."""
-        fixed = self._settings.fixed_lidar2base()
+        fixed, frame_id = self._settings.fixed_lidar2base(), self._settings.lidar_frame
+        return self._mounting_or(fixed, "parameter lidar2base", "lidar", frame_id, deadline_s)
+
+    def _cam2ego(self, camera: str, frame_id: str, lidar2ego: Array, deadline_s: float) -> Array:
+        calibrated = self._calibration.get(camera)
+        fixed = calibrated.cam2base(lidar2ego) if calibrated else None
+        return self._mounting_or(fixed, "calibration_file", camera, frame_id, deadline_s)
+
+    def _mounting_or(self, fixed: Array | None, source: str, sensor: str, frame_id: str, deadline_s: float) -> Array:
+        """By TF, else ``fixed`` if there is one; once it came to that, TF is asked without waiting."""
         try:
-            matrix = self._mounting(self._settings.lidar_frame, 0.0 if self.fixed_lidar else deadline_s)
+            matrix = self._mounting(frame_id, 0.0 if sensor in self.fixed else deadline_s)
         except BadInputError as error:
             if fixed is None:
                 raise
-            if not self.fixed_lidar:
-                self._node.get_logger().warning(f"{error}; taking the parameter lidar2base instead")
-            self.fixed_lidar = True
+            if sensor not in self.fixed:
+                self._node.get_logger().warning(f"{error}; mounting of {sensor} from the {source} instead")
+            self.fixed[sensor] = source
             return fixed
-        self.fixed_lidar = False
+        self.fixed.pop(sensor, None)
         return matrix
 
     def _lidar2output(self, ego2global: Array, lidar2ego: Array, stamp_ns: int, deadline_s: float) -> Array:
@@ -207,7 +226,8 @@ class EgoPose:
 
     def _store(self, buffer: TransformBuffer, transform: TransformStamped) -> None:
         """Keep a sample. One from long before its frame's last tells of a bag that began again: the rest is stale."""
-        stamp_ns = nanoseconds(transform.header.stamp)
+        stamp_ns = pose_time(transform.header.stamp, self._settings.stamp_policy, self._node.get_clock())
+        transform.header.stamp = Time(nanoseconds=stamp_ns).to_msg()
         newest_ns = self._newest_ns[id(buffer)]
         if stamp_ns < newest_ns.get(transform.child_frame_id, 0) - BACKWARD_JUMP_NS:
             buffer.clear()

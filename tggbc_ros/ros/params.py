@@ -35,6 +35,7 @@ from tggbc_ros.core.types import Array
 
 CAMERAS = ("CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_FRONT_LEFT", "CAM_BACK", "CAM_BACK_LEFT", "CAM_BACK_RIGHT")
 MEMORY_SPAN = (0.001, 1e6)
+STAMP_POLICIES = ("message", "receive")
 TYPES = {
     bool: Parameter.Type.BOOL,
     int: Parameter.Type.INTEGER,
@@ -65,9 +66,9 @@ class Settings:
     A value out of range raises ValueError, naming parameter, value and what was expected.
     """
 
-    model: str = _parameter("r50_704", f"Network configuration; shipped: {', '.join(MODELS)}.")
-    checkpoint: str = _parameter("", "File with the weights, .pth or .safetensors.")
-    allow_random_weights: bool = _parameter(False, "Start without a checkpoint. The boxes then mean nothing.")
+    model: str = _parameter("demo", f"Network configuration; shipped: {', '.join(MODELS)}.")
+    checkpoint: str = _parameter("", "File with the weights, .pth or .safetensors; model demo has its own.")
+    allow_random_weights: bool = _parameter(False, "Start without weights. The boxes then mean nothing.")
     backend: str = _parameter("torch", "Engine that runs the network.", choices=BACKENDS)
     device: str = _parameter("auto", "cpu, cuda, cuda:1, …; auto is the first CUDA device, else the CPU.")
     autostart: bool = _parameter(True, "Configure and activate at the start, without a lifecycle manager.")
@@ -90,14 +91,34 @@ class Settings:
         "Newest minus oldest stamp of a set; below the camera period less the cameras' stagger, or sweeps mix.",
         span=(0.0, 1.0),
     )
+    stamp_policy: str = _parameter(
+        "message",
+        "Time of an image: its header's stamp, or when it was received, for cameras whose stamps are zero or wrong.",
+        choices=STAMP_POLICIES,
+    )
     sync_capacity: int = _parameter(8, "Images of one camera that may wait for the others.", span=(1, 100))
+    min_cameras: int = _parameter(
+        0, "Fewest cameras of a set; 0: all. Keys of a missing camera never enter the decoder.", span=(0, 100)
+    )
+    camera_timeout_s: float = _parameter(
+        1.0,
+        "A camera silent for longer is not waited for, where min_cameras allows it; above the cameras' period.",
+        span=(0.01, 60.0),
+    )
+    ego_mask_dir: str = _parameter(
+        "", "Folder with <CAMERA>.png, white on the vehicle itself: what they mostly cover has no keys."
+    )
 
-    ego_pose_source: str = _parameter("tf", "Ego pose from TF or from odometry (topic odom).", choices=("tf", "odom"))
+    ego_pose_source: str = _parameter("tf", "Ego pose from TF or from odometry.", choices=("tf", "odom"))
+    odometry_topic: str = _parameter("odom", "Odometry topic, for ego_pose_source odom.")
     global_frame: str = _parameter("map", "Fixed frame of the ego pose.")
     base_frame: str = _parameter("base_link", "Frame of the vehicle.")
     lidar_frame: str = _parameter("LIDAR_TOP", "The network's frame: x right, y forward, z up.")
     lidar2base: tuple[float, ...] = _parameter(
         (), "x y z (metres) qx qy qz qw of the lidar frame in the base frame, used where TF does not know it."
+    )
+    calibration_file: str = _parameter(
+        "", "YAML file with the cameras' intrinsics and mountings, used where CameraInfo or TF is missing."
     )
     output_frame: str = _parameter("base_link", "Frame of what is published.")
     pose_timeout_s: float = _parameter(0.5, "How long a set waits for transforms on their way.", span=(0.0, 10.0))
@@ -192,6 +213,12 @@ class Settings:
     memory_max_jump_m: float = _parameter(
         MemoryConfig.max_jump_m, "What a pose may jump on top of that speed.", span=MEMORY_SPAN
     )
+    memory_interval_s: float = _parameter(
+        MemoryConfig.interval_s,
+        "Least time between sets that memory remembers; 0: every set. Every set gets its boxes either way.",
+        span=(0.0, 1e6),
+        live=True,
+    )
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
@@ -199,6 +226,10 @@ class Settings:
         self.pruning().check_layers(model_config(self.model).num_layers)
         if not self.camera_names or len(set(self.camera_names)) != len(self.camera_names) or not all(self.camera_names):
             raise ValueError(f"camera_names is {list(self.camera_names)}, expected one or more different names")
+        _check_topic("odometry_topic", self.odometry_topic)
+        if self.min_cameras > len(self.camera_names):
+            found = f"min_cameras is {self.min_cameras}"
+            raise ValueError(f"{found}, expected at most the {len(self.camera_names)} of camera_names")
         for name in ("image_topic", "camera_info_topic"):
             if "{camera}" not in getattr(self, name):
                 raise ValueError(f"{name} is {getattr(self, name)!r}, expected {{camera}} in it")
@@ -249,8 +280,10 @@ class Settings:
         return RaysConfig(self.ray_tolerance_m)
 
     def memory(self) -> MemoryConfig:
-        """When memory is dropped."""
-        return MemoryConfig(self.memory_max_gap_s, self.memory_max_speed_mps, self.memory_max_jump_m)
+        """When memory is dropped, and how often it is written."""
+        return MemoryConfig(
+            self.memory_max_gap_s, self.memory_max_speed_mps, self.memory_max_jump_m, self.memory_interval_s
+        )
 
     def decode(self) -> DecodeConfig:
         """Which boxes are kept."""

@@ -1,8 +1,9 @@
-"""Header stamps as integer nanoseconds."""
+"""Times of messages as integer nanoseconds: from their headers, or from when they were received."""
 
 from __future__ import annotations
 
 from builtin_interfaces.msg import Time as TimeMessage
+from rclpy.clock import Clock
 
 from tggbc_ros.ros.drops import BadInputError
 
@@ -14,3 +15,20 @@ def nanoseconds(stamp: TimeMessage) -> int:
     if stamp.sec < 0 or stamp.nanosec >= NANOSECONDS:
         raise BadInputError("bad_stamp", f"header.stamp is {stamp.sec} s and {stamp.nanosec} ns")
     return stamp.sec * NANOSECONDS + stamp.nanosec
+
+
+def image_time(stamp: TimeMessage, policy: str, clock: Clock) -> int:
+    """When an image was taken, by `stamp_policy`: as its header says, or now on the node's clock.
+
+    0 where nobody knows: a zero stamp, or a simulated clock that has not begun. Raises BadInputError as `nanoseconds`.
+    """
+    return clock.now().nanoseconds if policy == "receive" else nanoseconds(stamp)
+
+
+def pose_time(stamp: TimeMessage, policy: str, clock: Clock) -> int:
+    """The time of a pose: its header's, which images that were stamped on arrival meet on the node's clock.
+
+    Only a zero stamp is replaced, with policy receive: localisation is older when it arrives than images are,
+    and its stamps say by how much. Raises BadInputError as `nanoseconds`.
+    """
+    return nanoseconds(stamp) or image_time(stamp, policy, clock)

@@ -10,7 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tggbc_ros import backends
-from tggbc_ros.core.config import CLASS_NAMES, MODELS, DecodeConfig, PruningConfig, model_config
+from tggbc_ros.core.config import CLASS_NAMES, MODELS, DecodeConfig, MemoryConfig, PruningConfig, model_config
 from tggbc_ros.data.nuscenes import NuScenes
 from tggbc_ros.evaluation.detect import Sweep
 from tggbc_ros.evaluation.passes import Pass, Split, at_newest_images, ground_truth_pass, load_split
@@ -28,7 +28,7 @@ PLOT = "accuracy.png"
 def evaluate(given: argparse.Namespace) -> list[Row]:
     """Detect, write one submission per pass, score them, write the table and the plot; the rows."""
     dataset = NuScenes(given.data, given.version)
-    split = load_split(dataset, given.split)
+    split = load_split(dataset, given.split, sweeps=given.sweeps and given.model is not None)
     evaluator = Evaluator(dataset.root, dataset.tables.name, given.split)
     passes = _passes(given, split)
     names = _names(passes)
@@ -49,12 +49,13 @@ def _passes(given: argparse.Namespace, split: Split) -> list[Pass]:
         given.backend, model_config(given.model), given.checkpoint, given.device, given.allow_random_weights
     )
     ways, decode = list(prunings.values()), DecodeConfig(max_boxes=given.max_boxes)
-    sweep = Sweep(network, ways, decode, given.reset_memory_every_frame)
+    memory = MemoryConfig(interval_s=given.memory_interval_s)
+    sweep = Sweep(network, ways, decode, given.reset_memory_every_frame, memory)
     total = sum(map(len, split.scenes.values()))
     with tqdm(total=total, unit="frame", desc=f"{given.model}, {len(prunings)} ways to prune", disable=None) as bar:
         passes = sweep.run(at_newest_images(split) if given.node_reference else split, bar.update)
     for record, name in zip(passes, prunings, strict=True):
-        record.settings["variant"] = name
+        record.settings |= {"variant": name, "frames": "sweeps" if given.sweeps else "keyframes"}
     return passes
 
 
@@ -108,6 +109,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--variant", nargs="+", metavar="'NAME=VALUE …'", help=variant_help)
     add("--max-boxes", type=int, default=DecodeConfig.max_boxes, metavar="N", help="per sample (default %(default)s)")
     add("--reset-memory-every-frame", action="store_true", help="see what temporal memory is worth")
+    sweeps_help = "run over every set of images (12 Hz), as a node does; only the keyframes are scored"
+    add("--sweeps", action="store_true", help=sweeps_help)
+    interval_help = "least time between frames that memory remembers (default %(default)g: every frame)"
+    add("--memory-interval-s", type=float, default=MemoryConfig.interval_s, metavar="S", help=interval_help)
     reference_help = "take the newest image's time and pose for a set's, as the node does, to compare with its bags"
     add("--node-reference", action="store_true", help=reference_help)
     bag = parser.add_argument_group("with --bag")

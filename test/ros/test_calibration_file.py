@@ -1,0 +1,93 @@
+"""calibration_file: what the YAML says, and one line naming file, camera and field for what it says wrongly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from bag_families import write_calibration
+from synthetic_rig import CAM2EGO, HEIGHT, INTRINSICS, LIDAR2EGO, WIDTH
+
+from tggbc_ros.ros import calibration_file, convert
+from tggbc_ros.ros.params import CAMERAS
+
+
+@pytest.mark.parametrize("field", ["camera2base", "camera2lidar"])
+def test_mountings_and_intrinsics(tmp_path: Path, field: str) -> None:
+    found = calibration_file.load(str(write_calibration(tmp_path / "rig.yaml", CAMERAS, field)), CAMERAS)
+    assert tuple(found) == CAMERAS
+    for name, matrix in CAM2EGO.items():
+        np.testing.assert_allclose(found[name].cam2base(LIDAR2EGO), matrix, atol=1e-9)
+    info = found["CAM_BACK"].info()
+    np.testing.assert_array_equal(convert.intrinsics(info, np.zeros((HEIGHT, WIDTH, 3), np.uint8)), INTRINSICS)
+    halved = convert.intrinsics(info, np.zeros((HEIGHT // 2, WIDTH // 2, 3), np.uint8))
+    np.testing.assert_array_equal(halved[:2], INTRINSICS[:2] / 2)  # of the size it was calibrated on
+
+
+def test_no_file_is_no_calibration_and_more_cameras_than_asked_for_are_left_out(tmp_path: Path) -> None:
+    assert calibration_file.load("", CAMERAS) == {}
+    path = write_calibration(tmp_path / "rig.yaml", CAMERAS)
+    assert list(calibration_file.load(str(path), CAMERAS[2:4])) == list(CAMERAS[2:4])
+
+
+def test_distortion_may_stand_there(tmp_path: Path) -> None:
+    path = edited(tmp_path, lambda rig: rig["CAM_BACK"].update(distortion=[0.1, -0.2, 0.0, 0.0, 0.0]))
+    assert list(calibration_file.load(str(path), CAMERAS)["CAM_BACK"].info().d) == []
+
+
+def edited(tmp_path: Path, edit: Callable[[dict[str, Any]], object]) -> Path:
+    path = write_calibration(tmp_path / "rig.yaml", CAMERAS)
+    content = yaml.safe_load(path.read_text())
+    edit(content["cameras"])
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def of_back(**changes: object) -> Callable[[dict[str, Any]], object]:
+    return lambda rig: rig["CAM_BACK"].update(changes)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda rig: rig.pop("CAM_BACK"), "holds no camera CAM_BACK; it has CAM_BACK_LEFT, "),
+        (lambda rig: rig.update(CAM_BACK=7), "camera CAM_BACK is 7, expected camera2base, "),
+        (of_back(size=None), "camera CAM_BACK: size is None, expected 2 finite numbers"),
+        (of_back(size=[160, 0]), "camera CAM_BACK: size is [160, 0], expected width and height in whole pixels"),
+        (of_back(size=[160.5, 90]), "expected width and height in whole pixels"),
+        (of_back(intrinsics=[1, 2, 3]), "camera CAM_BACK: intrinsics is [1, 2, 3], expected 4 finite numbers"),
+        (of_back(intrinsics=[True, 2, 3, 4]), "camera CAM_BACK: intrinsics is [True, 2, 3, 4], expected 4 finite"),
+        (of_back(intrinsics=[float("nan"), 2, 3, 4]), "expected 4 finite numbers"),
+        (of_back(intrinsics=[-1, 2, 3, 4]), "expected positive fx and fy"),
+        (of_back(camera2base=[0, 0, 0, 0, 0, 0, 2]), "camera CAM_BACK: camera2base: quaternion (x, y, z, w) = "),
+        (of_back(camera2base="up"), "camera CAM_BACK: camera2base is 'up', expected 7 finite numbers"),
+        (of_back(camera2lidar=[0] * 7), "camera CAM_BACK has camera2base and camera2lidar, expected one of"),
+        (lambda rig: rig["CAM_BACK"].pop("camera2base"), "camera CAM_BACK has no mounting, expected one of"),
+        (of_back(focal=3), "camera CAM_BACK: focal is unknown, expected camera2base, "),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, edit: Callable[[dict[str, Any]], object], message: str) -> None:
+    path = edited(tmp_path, edit)
+    with pytest.raises(ValueError) as error:
+        calibration_file.load(str(path), CAMERAS)
+    assert str(error.value).startswith(f"calibration_file {path}")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", ["cameras: [", "", "cameras: 3", "- 1", "!!python/object/apply:os.getcwd []", "\0"])
+def test_a_file_of_something_else_is_one_line(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "other.yaml"
+    path.write_text(content)
+    with pytest.raises(ValueError, match="other.yaml (is not YAML|holds)") as error:
+        calibration_file.load(str(path), CAMERAS)
+    assert "\n" not in str(error.value)
+
+
+def test_no_such_file_is_an_oserror_with_its_name(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere.yaml"):
+        calibration_file.load(str(tmp_path / "nowhere.yaml"), CAMERAS)

@@ -1,0 +1,109 @@
+"""Calibration from a YAML file, for bags and cameras that do not publish theirs.
+
+    cameras:
+      CAM_FRONT:
+        size: [1600, 900]                        # width and height in pixels of the images it was calibrated on
+        intrinsics: [1266.4, 1266.4, 816.3, 491.5]   # fx, fy, cx, cy in those pixels
+        camera2base: [1.7, 0.0, 1.5, -0.5, 0.5, -0.5, 0.5]   # x, y, z in metres, qx, qy, qz, qw
+
+``camera2lidar`` may stand in place of ``camera2base``. ``distortion`` may stand there too, and is not used.
+"""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from sensor_msgs.msg import CameraInfo
+
+from tggbc_ros.core.geometry import rigid, rotation_from_quaternion
+from tggbc_ros.core.types import Array
+
+MOUNTINGS = ("camera2base", "camera2lidar")
+FIELDS = {"size", "intrinsics", "distortion", *MOUNTINGS}
+
+
+@dataclass(frozen=True, eq=False)
+class CameraCalibration:
+    """One camera: image size in pixels; fx, fy, cx, cy in those pixels; where its optical frame sits.
+
+    mounting: [4, 4], the matrix that mounted_on names, camera2base or camera2lidar.
+    """
+
+    width: int
+    height: int
+    intrinsics: tuple[float, ...]
+    mounting: Array
+    mounted_on: str
+
+    def cam2base(self, lidar2base: Array) -> Array:
+        """The mounting on the vehicle [4, 4], where the lidar's is lidar2base."""
+        return lidar2base @ self.mounting if self.mounted_on == "camera2lidar" else self.mounting
+
+    def info(self) -> CameraInfo:
+        """The intrinsics as a camera without distortion would publish them."""
+        fx, fy, cx, cy = self.intrinsics
+        return CameraInfo(width=self.width, height=self.height, k=[fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0])
+
+
+def load(path: str, cameras: Sequence[str]) -> Mapping[str, CameraCalibration]:
+    """Calibration by camera name, empty without a path; the file may hold more cameras than are asked for.
+
+    Raises ValueError naming file, camera and field, or OSError for a file that cannot be read.
+    """
+    if not path:
+        return {}
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"calibration_file {path} is not YAML: {' '.join(str(error).split())}") from error
+    given = content.get("cameras") if isinstance(content, dict) else None
+    if not isinstance(given, dict):
+        raise ValueError(f"calibration_file {path} holds {reprlib.repr(content)}, expected cameras: and one by one")
+    missing = [name for name in cameras if name not in given]
+    if missing:
+        known = ", ".join(map(str, given)) or "none"
+        raise ValueError(f"calibration_file {path} holds no camera {', '.join(missing)}; it has {known}")
+    return {name: _camera(f"calibration_file {path}: camera {name}", given[name]) for name in cameras}
+
+
+def _camera(where: str, given: Any) -> CameraCalibration:
+    """What one camera's entry says. where: file and camera, for errors."""
+    if not isinstance(given, dict):
+        raise ValueError(f"{where} is {reprlib.repr(given)}, expected {', '.join(sorted(FIELDS))}")
+    unknown = sorted(map(str, set(given) - FIELDS))
+    if unknown:
+        raise ValueError(f"{where}: {', '.join(unknown)} is unknown, expected {', '.join(sorted(FIELDS))}")
+    mounted_on = [name for name in MOUNTINGS if name in given]
+    if len(mounted_on) != 1:
+        raise ValueError(f"{where} has {' and '.join(mounted_on) or 'no mounting'}, expected one of {MOUNTINGS}")
+    width, height = _numbers(where, given, "size", 2)
+    if not (width >= 1 and height >= 1 and width.is_integer() and height.is_integer()):
+        raise ValueError(f"{where}: size is {given['size']}, expected width and height in whole pixels")
+    intrinsics = _numbers(where, given, "intrinsics", 4)
+    if min(intrinsics[:2]) <= 0:
+        raise ValueError(f"{where}: intrinsics is {given['intrinsics']}, expected positive fx and fy")
+    mounting = _mounting(where, given, mounted_on[0])
+    return CameraCalibration(int(width), int(height), intrinsics, mounting, mounted_on[0])
+
+
+def _mounting(where: str, given: Mapping[str, Any], field: str) -> Array:
+    numbers = _numbers(where, given, field, 7)
+    try:
+        return rigid(rotation_from_quaternion(*numbers[3:]), numbers[:3])
+    except ValueError as error:
+        raise ValueError(f"{where}: {field}: {error}") from error
+
+
+def _numbers(where: str, given: Mapping[str, Any], field: str, count: int) -> tuple[float, ...]:
+    value = given.get(field)
+    fits = isinstance(value, list) and len(value) == count
+    # YAML's yes and no are Python's bool, which is an int.
+    if not fits or not all(type(number) in (int, float) and math.isfinite(number) for number in value):
+        raise ValueError(f"{where}: {field} is {reprlib.repr(value)}, expected {count} finite numbers")
+    return tuple(map(float, value))
