@@ -1,12 +1,15 @@
 # Each target sets the environment up first where it is missing or old; ./run does that.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean clean-all
+.PHONY: help demo bench test lint clean clean-all
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo:  ## a drive through the node at four keep ratios: film, scores, page in out/demo; ARGS="--help"
 	@./run python -m tggbc_ros.tools.demo $(ARGS)
+
+bench:  ## what key pruning saves and costs: tables, and out/bench.json; ARGS="--quick"
+	@./run python -m bench $(ARGS)
 
 test:  ## all tests, end-to-end ones over real DDS included; ARGS="-k name" chooses some
 	@./run pytest $(ARGS)
