@@ -1,7 +1,7 @@
 """The same decoder as the reference runs it: with the attention map of every layer held in memory.
 
-For comparison only. tgGBC's own code attends by ``torch.nn.MultiheadAttention`` with ``need_weights``, in self-
-and cross-attention: scores of all heads, softmax, weighted sum, mean over heads.
+For comparison only. As tgGBC's own code, it attends by ``torch.nn.MultiheadAttention`` with ``need_weights``, in
+self- and cross-attention: scores of all heads, softmax, weighted sum, mean over heads.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import cast
 
 import torch
+from torch import nn
 
 from tggbc_ros.core import pruning
-from tggbc_ros.core.attention import Attention
 from tggbc_ros.core.config import PruningConfig
 from tggbc_ros.core.decoder import Decoded, Decoder, DecoderLayer
 from tggbc_ros.core.head import Head
@@ -24,20 +24,13 @@ from tggbc_ros.core.types import Tokens
 def explicit_head(head: Head) -> Head:
     """A head with the same weights that holds every attention map."""
     other = copy.deepcopy(head)
-    other.decoder = ExplicitDecoder(head.model).to(next(head.parameters())).eval().requires_grad_(False)
-    other.decoder.load_state_dict(head.decoder.state_dict())
+    other.decoder = ExplicitDecoder(head.model)
+    for layer in cast("list[DecoderLayer]", list(other.decoder.layers)):
+        for name in ("self_attention", "cross_attention"):
+            setattr(layer, name, nn.MultiheadAttention(head.model.embed_dims, head.model.num_heads, batch_first=True))
+    other.decoder.load_state_dict(head.decoder.state_dict())  # names and layout are the same
+    other.decoder.to(next(head.parameters())).eval().requires_grad_(False)
     return other
-
-
-def explicit_attention(
-    attention: Attention, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """[B, Q, C], [B, K, C], [B, K, C] -> output [B, Q, C] and the map averaged over heads [B, Q, K]."""
-    query, key, value = attention.project(query, key, value)
-    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
-    weights = scores.softmax(dim=-1)
-    heads = (weights @ value).transpose(1, 2).flatten(-2)
-    return attention.out_proj(heads), weights.mean(dim=1)
 
 
 def explicit_layer(
@@ -47,9 +40,9 @@ def explicit_layer(
     asking = hidden + queries.position
     seen = torch.cat([asking, queries.memory + queries.memory_position], dim=1)
     value = torch.cat([hidden, queries.memory], dim=1)
-    looked, _ = explicit_attention(layer.self_attention, asking, seen, value)
+    looked, _ = layer.self_attention(asking, seen, value)
     hidden = layer.norms[0](hidden + looked)
-    looked, attention = explicit_attention(layer.cross_attention, hidden + queries.position, tokens.key, tokens.value)
+    looked, attention = layer.cross_attention(hidden + queries.position, tokens.key, tokens.value)
     hidden = layer.norms[1](hidden + looked)
     return layer.norms[2](hidden + layer.ffn(hidden)), attention
 

@@ -27,7 +27,7 @@ def decoder_table(rows: Sequence[Row]) -> str:
         for row in rows
     ]
     where = ", ".join(str(rows[0][name]) for name in ("device", "dtype", "engine"))
-    return f"decoder, {where}\n{_table(header, lines)}"
+    return f"decoder, {where}\n{text_table(header, lines)}"
 
 
 def before_table(rows: Sequence[Row]) -> str:
@@ -35,7 +35,7 @@ def before_table(rows: Sequence[Row]) -> str:
     header = ("shape", "all anew", "kept rays", *(part.replace("_", " ") for part in PARTS))
     names = ("all", "kept_rays", *PARTS)
     lines = [(row["shape"], *(_number(row[f"{name}_ms"], 1) for name in names)) for row in rows]
-    return f"before the decoder, ms, float32\n{_table(header, lines)}"
+    return f"before the decoder, ms, float32\n{text_table(header, lines)}"
 
 
 def frames_table(rows: Sequence[Row]) -> str:
@@ -51,7 +51,7 @@ def frames_table(rows: Sequence[Row]) -> str:
         )
         for row in rows
     ]
-    return f"whole frames, ms, float32, standing still\n{_table(header, lines)}"
+    return f"whole frames, ms, float32, standing still\n{text_table(header, lines)}"
 
 
 def _stages(row: Row) -> dict[str, float]:
@@ -74,7 +74,7 @@ def goals_table(rows: Sequence[Row]) -> str:
         )
         for goal, row in compared(rows)
     ]
-    return f"goals\n{_table(header, lines)}" if lines else ""
+    return f"goals\n{text_table(header, lines)}" if lines else ""
 
 
 def _number(value: object, digits: int) -> str:
@@ -85,7 +85,7 @@ def _percent(value: object) -> str:
     return "-" if value is None else f"{value:.1%}"
 
 
-def _table(header: Sequence[object], lines: Sequence[Sequence[object]]) -> str:
+def text_table(header: Sequence[object], lines: Sequence[Sequence[object]]) -> str:
     """Columns as wide as they need; the first two to the left, numbers to the right."""
     cells = [[str(cell) for cell in line] for line in (header, *lines)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]

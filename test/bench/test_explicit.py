@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bench.explicit import explicit_attention
 from bench.modes import Mode
 from bench.workload import Workload, make_workload
 from tggbc_ros.core.config import ModelConfig, PruningConfig
@@ -23,13 +22,3 @@ def test_outputs_and_keys_are_those_of_the_fused_decoder(work: Workload, pruning
     assert explicit.num_keys == fused.num_keys
     torch.testing.assert_close(explicit.logits, fused.logits, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(explicit.codes, fused.codes, atol=1e-3, rtol=1e-4)
-
-
-@torch.inference_mode()
-def test_attention_is_that_of_torchs_own_module(work: Workload) -> None:
-    ours = work.head.decoder.layers[0].cross_attention
-    theirs = torch.nn.MultiheadAttention(32, 4, batch_first=True)
-    theirs.load_state_dict(ours.state_dict())
-    given = work.queries.content, work.tokens.key, work.tokens.value
-    for found, expected in zip(explicit_attention(ours, *given), theirs(*given, need_weights=True), strict=True):
-        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
