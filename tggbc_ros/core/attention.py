@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-# Attention weights held at once while scoring, before and after the softmax: 2 x 8 MiB. Small enough to stay in a
+# Attention weights held at once while scoring, before and after the softmax: 2 x 4 MiB. Small enough to stay in a
 # CPU's cache, large enough to keep a GPU busy.
-SCORING_CHUNK = 1 << 21
+SCORING_CHUNK = 1 << 20
 
 
 class Attention(nn.Module):
@@ -69,7 +69,8 @@ def key_importance(query: torch.Tensor, key: torch.Tensor, weight: torch.Tensor)
     query, weight = query / math.sqrt(dims), weight.to(precision)[:, None] / heads
     importance = key.new_zeros(batch, 1, keys, dtype=precision)
     for head in range(heads):
+        keys_of_head = key[:, head].contiguous()  # side by side: half the time of the product below
         for part in (slice(start, start + rows) for start in range(0, count, rows)):
-            scores = query[:, head, part] @ key[:, head].transpose(-1, -2)
+            scores = query[:, head, part] @ keys_of_head.transpose(-1, -2)
             importance.baddbmm_(weight[..., part], torch.softmax(scores, dim=-1, dtype=precision))
     return importance[:, 0]
