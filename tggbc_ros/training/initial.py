@@ -7,6 +7,7 @@ import math
 import torch
 from torch import nn
 
+from tggbc_ros.core.head import Head
 from tggbc_ros.core.model import StreamPETR
 from tggbc_ros.training.frames import FrameTable
 
@@ -17,6 +18,18 @@ KMEANS_ROUNDS = 20
 def start(module: StreamPETR, table: FrameTable, seed: int) -> None:
     """Class scores start at ``PRIOR``, boxes at their references, references where training objects are."""
     head = module.head
+    start_layers(head)
+    low, high = head.queries.low, head.queries.high
+    centers = torch.from_numpy(table.codes[:, :3])
+    inside = ((centers > low) & (centers < high)).all(dim=1)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for points in (head.queries.reference_points, head.queries.pseudo_reference_points):
+            points.copy_((spread(centers[inside], len(points), generator) - low) / (high - low))
+
+
+def start_layers(head: Head) -> None:
+    """Class scores start at ``PRIOR``, boxes at their references, decoder layers as DETR's (Xavier)."""
     last_class, last_box = head.cls_branch[-1], head.reg_branch[-1]
     assert isinstance(last_class, nn.Linear) and isinstance(last_box, nn.Linear)
     nn.init.constant_(last_class.bias, -math.log((1 - PRIOR) / PRIOR))
@@ -25,13 +38,6 @@ def start(module: StreamPETR, table: FrameTable, seed: int) -> None:
     for parameter in head.decoder.parameters():
         if parameter.dim() > 1:
             nn.init.xavier_uniform_(parameter)
-    low, high = head.queries.low, head.queries.high
-    centers = torch.from_numpy(table.codes[:, :3])
-    inside = ((centers > low) & (centers < high)).all(dim=1)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for points in (head.queries.reference_points, head.queries.pseudo_reference_points):
-            points.copy_((spread(centers[inside], len(points), generator) - low) / (high - low))
 
 
 def spread(points: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
