@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Adds optional libraries to .venv, by the headings of pins.txt: ./run env/add.sh onnx
+# Adds optional libraries to .venv, by the headings of pins.txt: ./run env/add.sh tensorrt
 set -euo pipefail
 
 repo=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tggbc_ros.core.config import MODELS
 from tggbc_ros.core.model import StreamPETR
 from tggbc_ros.data import golden_replay
+from tggbc_ros.tools import export
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -45,6 +48,21 @@ def sample_dir() -> Path:
 def formula_network() -> Callable[[str], StreamPETR]:
     """Name of a shipped model -> that network with the formula weights of the golden cases, built once."""
     return lambda name: golden_replay.formula_network(name, salt="")
+
+
+@pytest.fixture(scope="session")
+def tiny_export(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small network's export, made once, by the command; its checkpoint lies beside it."""
+    sys.path.insert(0, str(REPOSITORY / "test" / "export"))
+    from tiny_network import TINY, write_checkpoint
+
+    base = tmp_path_factory.mktemp("tiny_export")
+    write_checkpoint(base / "tiny.pth")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(MODELS, TINY.name, TINY)
+        given = {"--model": TINY.name, "--checkpoint": base / "tiny.pth", "--out": base / "onnx"}
+        assert export.main([str(word) for option in given.items() for word in option]) == 0
+    return base / "onnx"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from tggbc_ros.backends import onnxruntime_backend, tensorrt_backend
 from tggbc_ros.backends.torch_backend import TorchNetwork
 from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.core.detector import Network
 
-BACKENDS = {"torch": TorchNetwork.load}
+BACKENDS: dict[str, Callable[[ModelConfig, Path | None, str], Network]] = {
+    "torch": TorchNetwork.load,
+    "onnxruntime": onnxruntime_backend.load,
+    "onnxruntime_tensorrt": partial(onnxruntime_backend.load, tensorrt=True),
+    "tensorrt": tensorrt_backend.load,
+}
 SHIPPED_WEIGHTS = {"demo": Path(__file__).resolve().parents[1] / "weights" / "demo_model.safetensors"}
 """Weights that come with the package, by model; trained on synthetic drives only (weights/README.md)."""
 
@@ -18,18 +26,26 @@ def load_network(
 ) -> Network:
     """A network ready to run. device: cpu, cuda, cuda:1, … or auto. No checkpoint: the shipped one, if there is one.
 
-    Raises ValueError for an unknown backend, for a checkpoint that does not fit the model, and where there is
-    no checkpoint unless random weights are allowed: their boxes mean nothing.
+    A checkpoint may be the folder of an export (`tools.export`) where the backend runs exports. Raises ValueError for
+    an unknown backend, a checkpoint that does not fit the model, and weights that are random without leave to be.
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend is {backend!r}, expected one of {', '.join(BACKENDS)}")
-    shipped = None if checkpoint else SHIPPED_WEIGHTS.get(model.name)
-    if checkpoint is None and shipped is None and not allow_random_weights:
+    weights = choose_weights(model, checkpoint, allow_random_weights)
+    network = BACKENDS[backend](model, weights, device)
+    if network.weights == "RANDOM" and not allow_random_weights:
+        raise ValueError(f"{weights} was exported without a checkpoint: its boxes mean nothing")
+    if checkpoint is None and weights:
+        network.weights = f"demo model, trained on synthetic drives only: {network.weights}"
+    return network
+
+
+def choose_weights(model: ModelConfig, checkpoint: Path | None, allow_random_weights: bool) -> Path | None:
+    """The checkpoint, else the model's shipped one; None, for random weights, only where they are allowed."""
+    weights = checkpoint or SHIPPED_WEIGHTS.get(model.name)
+    if weights is None and not allow_random_weights:
         raise ValueError(
             f"no checkpoint for model {model.name}: set the parameter checkpoint to a StreamPETR checkpoint, "
             "or allow_random_weights to true to try the node without one (its boxes then mean nothing)"
         )
-    network = BACKENDS[backend](model, checkpoint or shipped, device)
-    if shipped:
-        network.weights = f"demo model, trained on synthetic drives only: {network.weights}"
-    return network
+    return weights

@@ -26,6 +26,7 @@ State = Mapping[str, torch.Tensor]
 
 IGNORED_PREFIX = "img_roi_head."  # 2D boxes, an auxiliary task of training
 LISTED_KEYS = 8
+RANDOM_SEED = 0
 CONSTANT_TOLERANCE = 1e-4
 LOSS_WEIGHTS = ("pts_bbox_head.code_weights", "pts_bbox_head.match_costs")  # of the ten box codes, in training
 
@@ -112,6 +113,20 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     if strangers or not state:
         raise CheckpointError(f"checkpoint {path} holds {_listing(strangers) or 'nothing'}, expected tensors by name")
     return dict(state)
+
+
+def build_network(model: ModelConfig, path: Path | None) -> tuple[StreamPETR, str]:
+    """A network on the CPU with the weights of a file, and what they are called; without a file, RANDOM ones.
+
+    The random ones are the same every time. What `load_checkpoint` raises.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(RANDOM_SEED)
+        module = StreamPETR(model)
+    if path is None:
+        return module, "RANDOM"
+    load_checkpoint(module, path)
+    return module, f"{path.name} sha256:{sha256(path)[:16]}"
 
 
 def load_checkpoint(module: StreamPETR, path: Path) -> None:

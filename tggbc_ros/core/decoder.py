@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +13,9 @@ from tggbc_ros.core.attention import Attention
 from tggbc_ros.core.config import ModelConfig, PruningConfig
 from tggbc_ros.core.queries import Queries
 from tggbc_ros.core.types import Tokens, Trim
+
+Layer = Callable[[torch.Tensor, Queries, Tokens], tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
+"""As `DecoderLayer.forward`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +48,12 @@ class DecoderLayer(nn.Module):
         hidden = self.norms[0](hidden + self.self_attention(asking, seen, value, queries.blocked))
         query, key, value = self.cross_attention.project(hidden + queries.position, tokens.key, tokens.value)
         hidden = self.norms[1](hidden + self.cross_attention.attend(query, key, value))
+        del value  # as large as all keys, and the feed-forward is about to ask for memory
         return self.norms[2](hidden + self.ffn(hidden)), query, key
 
 
 class Decoder(nn.Module):
-    """The layer loop; between layers, tgGBC trims the keys."""
+    """The layers and the norm of their outputs."""
 
     def __init__(self, model: ModelConfig) -> None:
         super().__init__()
@@ -64,15 +68,28 @@ class Decoder(nn.Module):
         classify: Callable[[torch.Tensor], torch.Tensor],
     ) -> Decoded:
         """``classify`` turns a layer's output [B, Q, C] into class logits, which weigh the votes on keys."""
-        quotas = pruning.plan(config, tokens.num_cells, tokens.key.shape[1], len(self.layers))
-        hidden = queries.content
-        pool: pruning.Pool | None = None
-        outputs, num_keys, trims = [], [], {}
-        for index, (layer, quota) in enumerate(zip(self.layers, quotas, strict=True)):
-            num_keys.append(tokens.key.shape[1])
-            hidden, query, key = layer(hidden, queries, tokens)
-            outputs.append(self.post_norm(hidden))
-            if quota is not None:
-                votes = query[:, :, : queries.voters], classify(outputs[-1][:, : queries.voters])
-                tokens, pool, trims[index] = pruning.trim(tokens, key, *votes, quota, config, pool)
-        return Decoded(tuple(outputs), tuple(num_keys), trims)
+        return run_layers(tuple(self.layers), self.post_norm, classify, queries, tokens, config)
+
+
+def run_layers(
+    layers: Sequence[Layer],
+    post_norm: Callable[[torch.Tensor], torch.Tensor],
+    classify: Callable[[torch.Tensor], torch.Tensor],
+    queries: Queries,
+    tokens: Tokens,
+    config: PruningConfig,
+) -> Decoded:
+    """The layer loop, for layers of any engine; between them, tgGBC trims the keys."""
+    quotas = pruning.plan(config, tokens.num_cells, tokens.key.shape[1], len(layers))
+    hidden = queries.content
+    pool: pruning.Pool | None = None
+    outputs, num_keys, trims = [], [], {}
+    for index, (layer, quota) in enumerate(zip(layers, quotas, strict=True)):
+        num_keys.append(tokens.key.shape[1])
+        hidden, query, key = layer(hidden, queries, tokens)
+        outputs.append(post_norm(hidden))
+        if quota is not None:
+            votes = query[:, :, : queries.voters], classify(outputs[-1][:, : queries.voters])
+            tokens, pool, trims[index] = pruning.trim(tokens, key, *votes, quota, config, pool)
+        del query, key  # as large as all keys: not to be held while the next layer projects its own
+    return Decoded(tuple(outputs), tuple(num_keys), trims)

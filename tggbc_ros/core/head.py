@@ -52,13 +52,13 @@ class Head(nn.Module):
         outputs = torch.stack(decoded.outputs if all_layers else decoded.outputs[-1:])
         return NetworkOutput(
             logits=self.cls_branch(outputs),
-            codes=self._codes(outputs, queries.reference),
+            codes=self.codes(outputs, queries.reference),
             embedding=outputs[-1],
             num_keys=decoded.num_keys,
             trims=decoded.trims,
         )
 
-    def _codes(self, outputs: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    def codes(self, outputs: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
         """Layer outputs [layers, B, Q, C] and references [B, Q, 3] -> box codes [layers, B, Q, 10]."""
         code = self.reg_branch(outputs)
         center = (code[..., :3] + logit(reference)).sigmoid()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from tggbc_ros.core.layers import EPSILON, ModulatedLayerNorm, logit, mlp, modul
 from tggbc_ros.core.types import NetworkInput, Tokens
 
 CONE_NEAR_BIN = 34  # with the last bin, the two depths that describe a cell's viewing cone
+CONE_SIZE = 8  # numbers that describe the cone: two focal lengths, two points
 FOCAL_SCALE_PX = 1000.0
 
 
@@ -35,6 +37,30 @@ class Rays:
             whole.unflatten(1, (num_cameras, -1))[:, cameras] = new.unflatten(1, (len(cameras), -1))
 
 
+@dataclass(frozen=True, eq=False)
+class KeptRays:
+    """Rays, and the lidar2img [B, N, 4, 4] and intrinsics [B, N, 3, 3] that they hold for."""
+
+    rays: Rays
+    lidar2img: torch.Tensor
+    intrinsics: torch.Tensor
+
+
+def renewed(kept: KeptRays | None, inputs: NetworkInput, compute: Callable[..., Rays]) -> KeptRays:
+    """Rays for ``inputs``: those kept, of which only the cameras that moved are computed anew.
+
+    compute: as `PositionEmbedding.rays`. Every camera's rays depend on all cameras' focal lengths, so that other
+    intrinsics leave nothing to keep. ``kept`` is written to and must not be used afterwards.
+    """
+    same_lenses = kept is not None and torch.equal(kept.intrinsics, inputs.intrinsics)
+    if kept is None or not same_lenses or kept.lidar2img.shape != inputs.lidar2img.shape:
+        return KeptRays(compute(inputs), inputs.lidar2img, inputs.intrinsics)
+    moved = (kept.lidar2img != inputs.lidar2img).any(dim=-1).any(dim=-1).any(dim=0).nonzero()[:, 0].tolist()
+    if moved:
+        kept.rays.replace_cameras(moved, compute(inputs, moved), inputs.lidar2img.shape[1])
+    return KeptRays(kept.rays, inputs.lidar2img, inputs.intrinsics)
+
+
 def depth_bins(model: ModelConfig) -> torch.Tensor:
     """[D] depths in metres, linearly growing steps (LID, CaDDN arXiv 2103.01100)."""
     index = torch.arange(model.depth_bins, dtype=torch.float32)
@@ -55,6 +81,17 @@ def cell_points(model: ModelConfig, lidar2img: torch.Tensor, rows: int, columns:
     low, high = ray.new_tensor(model.position_range).split(3)
     scaled: torch.Tensor = (points - low) / (high - low)
     return scaled.flatten(1, 3)
+
+
+def lines_of_sight(
+    model: ModelConfig, inputs: NetworkInput, cameras: list[int] | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`cell_points` and `cones` of all cameras or of some: geometry alone, no weights."""
+    height, width = inputs.images.shape[-2:]
+    cameras = list(range(inputs.lidar2img.shape[1])) if cameras is None else cameras
+    rows, columns = -(-height // model.stride), -(-width // model.stride)
+    points = cell_points(model, inputs.lidar2img[:, cameras], rows, columns)
+    return points, cones(points, inputs.intrinsics, cameras)
 
 
 def cones(points: torch.Tensor, intrinsics: torch.Tensor, cameras: list[int]) -> torch.Tensor:
@@ -120,16 +157,15 @@ class PositionEmbedding(nn.Module):
         self.model = model
         self.encoder = mlp(3 * model.depth_bins, 4 * dims, dims)
         self.memory_embed = mlp(dims, dims, dims)
-        self.spatial_alignment = ModulatedLayerNorm(8, dims)
+        self.spatial_alignment = ModulatedLayerNorm(CONE_SIZE, dims)
         self.featurized = FeatureGate(dims)
 
     def rays(self, inputs: NetworkInput, cameras: list[int] | None = None) -> Rays:
         """The part that changes only with the calibration, of all cameras or of some."""
-        stride = self.model.stride
-        height, width = inputs.images.shape[-2:]
-        cameras = list(range(inputs.lidar2img.shape[1])) if cameras is None else cameras
-        points = cell_points(self.model, inputs.lidar2img[:, cameras], -(-height // stride), -(-width // stride))
-        cone = cones(points, inputs.intrinsics, cameras)
+        return self.describe(*lines_of_sight(self.model, inputs, cameras))
+
+    def describe(self, points: torch.Tensor, cone: torch.Tensor) -> Rays:
+        """What the network makes of `lines_of_sight`."""
         return Rays(self.encoder(logit(points).flatten(2)), cone, *self.spatial_alignment.modulation(cone))
 
     def forward(self, features: torch.Tensor, rays: Rays) -> Tokens:

@@ -125,22 +125,23 @@ def trim(
     quota: Quota,
     config: PruningConfig,
     pool: Pool | None = None,
-) -> tuple[Tokens, Pool, Trim]:
+) -> tuple[Tokens, Pool | None, Trim]:
     """Keep the most important tokens, judged by the layer that just attended to ``tokens``.
 
     key [B, heads, T, d] and query [B, heads, Q, d]: that layer's projected cross-attention heads.
-    logits [B, Q, classes]: class logits of its output. pool: what the last trim returned; with
-    ``config.reactivate``, the tokens in it that this layer did not see may come back.
+    logits [B, Q, classes]: class logits of its output. pool: what the last trim returned, which is None
+    but for ``config.reactivate``: the tokens in it that this layer did not see may come back.
     """
     weight, voters = confident_queries(logits, config.queries)
     rows = voters[:, None, :, None].expand(-1, query.shape[1], -1, query.shape[3])
     importance = key_importance(query.gather(2, rows), key, weight)
-    pool = update(pool, tokens, importance) if pool is not None and config.reactivate else Pool(tokens, importance)
+    pool = update(pool, tokens, importance) if pool is not None else Pool(tokens, importance)
     least, most = quota
     count = most if least == most else max(least, min(most, fewest_holding(pool.importance, config.keep.mass)))
     count = min(count, pool.importance.shape[1])
     kept = select(pool.tokens, most_important(pool.importance, count))
-    return kept, pool, Trim(seen=tokens.index, importance=importance, kept=kept.index, queries=voters)
+    trimmed = Trim(seen=tokens.index, importance=importance, kept=kept.index, queries=voters)
+    return kept, pool if config.reactivate else None, trimmed  # a pool holds on to every token there was
 
 
 def update(pool: Pool, seen: Tokens, importance: torch.Tensor) -> Pool:

@@ -1,0 +1,79 @@
+"""tools.export: what it writes, what it refuses, and what verify says."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tggbc_ros.core.config import MODELS
+from tggbc_ros.evaluation.parity import Row, compare
+from tggbc_ros.tools import export
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "export"))
+
+from tiny_network import TINY, write_checkpoint  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def tiny_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MODELS, TINY.name, TINY)
+
+
+def test_verify_writes_every_number_and_passes(
+    tiny_export: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert verify(tiny_export, tmp_path / "rows.json") == 0
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    assert list(rows[0]) == [
+        "frame", "keep_ratio", "output", "max_abs_error", "tolerance", "backend_ms", "torch_ms", "pass",
+    ]  # fmt: skip
+    assert [row["keep_ratio"] for row in rows if row["output"] == "logits"] == [1.0, 1.0, 0.3, 0.3]
+    assert all(row["pass"] and row["backend_ms"] > 0 and row["torch_ms"] > 0 for row in rows)
+    printed = capsys.readouterr().out
+    assert "onnxruntime on cpu" in printed and "FAIL" not in printed
+
+
+def test_verify_refuses_to_compare_with_other_weights(
+    tiny_export: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_checkpoint(tmp_path / "tiny.pth")
+    state = torch.load(tmp_path / "tiny.pth")
+    state["state_dict"]["head.reg_branch.4.bias"] += 0.01
+    torch.save(state, tmp_path / "tiny.pth")
+    assert verify(tiny_export, tmp_path / "rows.json", weights=tmp_path / "tiny.pth") == 2
+    assert "give --weights" in capsys.readouterr().err
+
+
+def test_verify_exits_with_1_where_one_number_is_off(
+    tiny_export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def one_off(*given: object, **more: object) -> list[Row]:
+        rows = list(compare(*given, **more))  # type: ignore[arg-type]
+        return [*rows[:-1], dataclasses.replace(rows[-1], max_abs_error=1.0, passed=False)]
+
+    monkeypatch.setattr(export, "compare", one_off)
+    assert verify(tiny_export, tmp_path / "rows.json") == 1
+    assert capsys.readouterr().out.count("FAIL") == 1
+    assert [row["pass"] for row in json.loads((tmp_path / "rows.json").read_text())].count(False) == 1
+
+
+def verify(folder: Path, rows: Path, weights: Path | None = None) -> int:
+    weights = weights or folder.with_name("tiny.pth")
+    options = ["--model", TINY.name, "--backend", "onnxruntime", "--checkpoint", folder, "--weights", weights]
+    options += ["--frames", 4, "--keep-ratio", 1.0, 0.3, "--device", "cpu", "--json", rows]
+    return export.main(["verify", *map(str, options)])
+
+
+def test_one_line_where_exporting_is_impossible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export.main(["--model", TINY.name, "--out", str(tmp_path / "onnx")]) == 2
+    assert "no checkpoint for model tiny_exported" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    assert export.main(["--model", "demo", "--out", str(tmp_path / "onnx")]) == 2
+    assert capsys.readouterr().err.startswith("export: exporting to ONNX needs the Python package onnxscript: ")
