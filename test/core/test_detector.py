@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -111,45 +113,37 @@ def test_reset_on_request_is_said_once(network: TorchNetwork) -> None:
     detector.reset_memory("asked")  # nothing to forget yet
     assert detector.step(frame_at(0.0))[1].reset_cause == ""
     detector.reset_memory("asked")
-    assert detector.memory is None
+    assert not detector.past
     assert detector.step(frame_at(0.5))[1].reset_cause == "asked"
     assert detector.step(frame_at(1.0))[1].reset_cause == ""
 
 
-def test_memory_is_read_every_frame_and_written_at_its_interval(network: TorchNetwork) -> None:
-    """12 Hz input, 2 Hz memory: at its own frames memory is that of a detector that saw the keyframes only."""
-    gated, keyframes = Detector(network, memory=MemoryConfig(interval_s=0.5)), Detector(network)
+def test_fast_input_is_interleaved_streams_at_the_rate_of_training(network: TorchNetwork) -> None:
+    """12 Hz input, memory of 0.5 s: each frame is that of a detector that saw every sixth frame only."""
+    fast = Detector(network, memory=MemoryConfig(interval_s=0.5))
+    slow = [Detector(network) for _ in range(6)]
     ages_s = []
-    for index in range(13):
+    for index in range(20):
         frame = frame_at(index / 12, x_m=index / 4, seed=index)
-        boxes, report = gated.step(frame)
+        boxes, report = fast.step(frame)
+        expected, _ = slow[index % 6].step(frame)
         ages_s.append(report.memory_age_s)
-        if index % 6 == 0:
-            expected, _ = keyframes.step(frame)
+        if index % 6 < 5:  # the sixth is old enough to begin with the memory of the first
             np.testing.assert_array_equal(boxes.center, expected.center)
-            assert torch.equal(gated.memory.embedding, keyframes.memory.embedding)
-            assert torch.equal(gated.memory.timestamp_s, keyframes.memory.timestamp_s)
-    np.testing.assert_allclose(ages_s, [0.0, *(np.arange(1, 7) / 12), *(np.arange(1, 7) / 12)], atol=1e-6)
+            newest, alone = fast.past[-1].memory, slow[index % 6].past[-1].memory
+            assert torch.equal(newest.embedding, alone.embedding)
+            assert torch.equal(newest.timestamp_s, alone.timestamp_s)
+    np.testing.assert_allclose(ages_s, [0.0] * 5 + [5 / 12] + [0.5] * 14, atol=1e-6)
+    assert len(fast.past) == 7
 
 
-def test_a_frame_between_sees_the_memory_and_leaves_it_alone(network: TorchNetwork) -> None:
-    gated, every = Detector(network, memory=MemoryConfig(interval_s=0.5)), Detector(network)
-    for detector in (gated, every):
-        detector.step(frame_at(0.0))
-    before = gated.memory
-    boxes, _ = gated.step(frame_at(0.1, seed=1))
-    np.testing.assert_array_equal(boxes.score, every.step(frame_at(0.1, seed=1))[0].score)
-    assert gated.memory is before
-    assert every.memory is not before
-
-
-def test_after_a_reset_the_first_frame_is_remembered_at_once(network: TorchNetwork) -> None:
-    gated = Detector(network, memory=MemoryConfig(interval_s=0.5))
-    gated.step(frame_at(0.0))
-    gated.step(frame_at(0.1))
-    gated.reset_memory("asked")
-    assert gated.step(frame_at(0.2))[1].memory_age_s == 0.0
-    assert gated.step(frame_at(0.3))[1].memory_age_s == pytest.approx(0.1)
+def test_a_reset_forgets_every_stream(network: TorchNetwork) -> None:
+    fast = Detector(network, memory=MemoryConfig(interval_s=0.5))
+    for index in range(4):
+        fast.step(frame_at(index / 10))
+    fast.reset_memory("asked")
+    ages_s = [fast.step(frame_at(0.4 + index / 10))[1].memory_age_s for index in range(6)]
+    np.testing.assert_allclose(ages_s, [0.0] * 4 + [0.4, 0.5], atol=1e-6)
 
 
 def test_gap_and_jump_are_those_since_the_frame_before_not_since_memory(network: TorchNetwork) -> None:
@@ -161,12 +155,13 @@ def test_gap_and_jump_are_those_since_the_frame_before_not_since_memory(network:
 
 
 def test_the_interval_changes_between_two_frames(network: TorchNetwork) -> None:
+    """Older memory is gone once the last one was read."""
     detector = Detector(network)
     ages_s = []
-    for index in range(6):
-        detector.memory_config = MemoryConfig(interval_s=0.5 if 2 <= index < 4 else 0.0)
+    for index in range(8):
+        detector.memory_config = MemoryConfig(interval_s=0.2 if 2 <= index < 6 else 0.0)
         ages_s.append(detector.step(frame_at(index / 10, seed=index))[1].memory_age_s)
-    np.testing.assert_allclose(ages_s, [0.0, 0.1, 0.1, 0.2, 0.3, 0.1], atol=1e-6)
+    np.testing.assert_allclose(ages_s, [0.0, 0.1, 0.2, 0.2, 0.2, 0.2, 0.1, 0.1], atol=1e-6)
 
 
 def test_keep_ratio_changes_between_frames_and_one_is_dense_bit_for_bit(network: TorchNetwork) -> None:
@@ -175,7 +170,7 @@ def test_keep_ratio_changes_between_frames_and_one_is_dense_bit_for_bit(network:
     assert first.keys[-1] == len(set(first.kept.tolist())) == 29
     assert (np.diff(first.kept) > 0).all() and first.kept[0] >= 0 and first.kept[-1] < KEYS
     live.pruning = replace(live.pruning, keep_ratio=1.0)
-    live.memory = None
+    live.past = ()
     boxes, report = live.step(frame_at(0.5))
     expected, _ = dense.step(frame_at(0.5))
     assert report.keys == (KEYS,) * 3
@@ -187,11 +182,11 @@ def test_keep_ratio_changes_between_frames_and_one_is_dense_bit_for_bit(network:
 def test_a_frame_that_fails_leaves_memory_as_it_was(network: TorchNetwork) -> None:
     detector = Detector(network)
     detector.step(frame_at(0.0))
-    before = detector.memory
+    before = detector.past
     detector.pruning = PruningConfig(0.5, layers=99)
     with pytest.raises(ValueError, match="prune_layers is 99, expected 1 to 3"):
         detector.step(frame_at(0.5))
-    assert detector.memory is before
+    assert detector.past is before
 
 
 class Poisoned:
@@ -362,9 +357,9 @@ def test_new_calibration_moves_the_rays(network: TorchNetwork) -> None:
     """The position embedding is kept only as long as no matrix changes."""
     detector = Detector(network)
     first = detector.step(frame_at(0.0))[0]
-    detector.memory = None
+    detector.past = ()
     turned = detector.step(frame_at(0.5, turn_rad=0.1))[0]
-    detector.memory = None
+    detector.past = ()
     again = detector.step(frame_at(1.0))[0]
     np.testing.assert_array_equal(first.score, again.score)
     assert (first.score != turned.score).any()
@@ -374,13 +369,30 @@ def test_a_reset_forgets_the_calibration_too(network: TorchNetwork) -> None:
     """A camera that moved by less than the tolerance is held still, but not across a reset: that is a new start."""
     detector, fresh = Detector(network), Detector(network)
     detector.step(frame_at(0.0))
-    detector.memory = None
+    detector.past = ()
     held = detector.step(frame_at(0.5, turn_rad=1e-5))[0]
     detector.reset_memory("asked")
     anew = detector.step(frame_at(1.0, turn_rad=1e-5))[0]
     expected = fresh.step(frame_at(1.0, turn_rad=1e-5))[0]
     np.testing.assert_array_equal(anew.score, expected.score)
     assert (held.score != expected.score).any()
+
+
+def test_threads_for_images_are_kept_from_frame_to_frame_and_ended_by_close(network: TorchNetwork) -> None:
+    def workers() -> set[int | None]:
+        return {thread.ident for thread in threading.enumerate() if thread.name.startswith("preprocess")}
+
+    others, detector = workers(), Detector(network)
+    seen = []
+    for number in range(4):
+        detector.step(frame_at(0.5 * number))
+        seen.append(workers() - others)
+    assert seen[0] <= seen[-1]
+    assert 0 < len(seen[-1]) <= (os.cpu_count() or 1)
+    detector.close()
+    assert workers() <= others
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        detector.step(frame_at(2.0))
 
 
 def test_loading_without_weights_needs_permission(network: TorchNetwork) -> None:

@@ -100,43 +100,50 @@ def test_when_memory_is_not_trusted(elapsed_s: float, moved_m: float, cause: str
     assert memory.distrust(before, now, MemoryConfig()) == cause
 
 
-def remembered(stamps_s: np.ndarray, interval_s: float) -> np.ndarray:
-    """The stamps at which memory is written, of frames at ``stamps_s``."""
-    written_ns = previous_ns = None
+def ages_read(stamps_s: np.ndarray, interval_s: float) -> np.ndarray:
+    """How old the memory is that each frame reads, of frames at ``stamps_s``; NaN where it reads none."""
+    past: memory.Past = ()
     found = []
     for now_ns in (int(1e18) + np.round(stamps_s * 1e9).astype(np.int64)).tolist():
-        if memory.is_due(written_ns, previous_ns, now_ns, interval_s):
-            written_ns = now_ns
-            found.append((now_ns - int(1e18)) / 1e9)
-        previous_ns = now_ns
+        read = memory.go_on_from(past, now_ns, interval_s)
+        found.append((now_ns - read.written_ns) / 1e9 if read else np.nan)
+        past = memory.remember(past, read, memory.Snapshot(now_ns, None))  # type: ignore[arg-type]
+        assert len(past) <= 2 + interval_s / np.diff(stamps_s).min()
     return np.array(found)
 
 
-@pytest.mark.parametrize("rate_hz", [12.0, 10.0, 20.0, 30.0])
-def test_faster_input_is_remembered_at_the_rate_of_training(rate_hz: float) -> None:
-    """Exactly every 0.5 s, whatever jitter of a fifth of a frame does to single frames."""
+@pytest.mark.parametrize("rate_hz", [2.0, 12.0, 10.0, 20.0, 30.0])
+def test_memory_is_as_old_as_in_training_at_any_input_rate(rate_hz: float) -> None:
+    """Exactly 0.5 s, whatever jitter of a fifth of a frame does to single frames."""
     regular = np.arange(0, 10, 1 / rate_hz)
-    np.testing.assert_allclose(remembered(regular, 0.5), np.arange(0, 10, 0.5), atol=1e-6)
+    ages_s = ages_read(regular, 0.5)
+    np.testing.assert_allclose(ages_s[regular >= 0.499], 0.5, atol=1e-6)
     jitter = np.random.default_rng(0).uniform(-0.1, 0.1, len(regular)) / rate_hz
-    written = remembered(regular + jitter, 0.5)
-    np.testing.assert_allclose(np.diff(written), 0.5, atol=0.21 / rate_hz)
-    assert len(written) == 20
+    np.testing.assert_allclose(ages_read(regular + jitter, 0.5)[regular >= 0.499], 0.5, atol=0.21 / rate_hz)
 
 
-def test_a_period_that_does_not_divide_the_interval_takes_the_nearest_frame() -> None:
-    np.testing.assert_allclose(np.diff(remembered(np.arange(0, 10, 0.08), 0.5)), 0.48)  # 0.48 is nearer than 0.56
-    np.testing.assert_allclose(np.diff(remembered(np.arange(0, 10, 0.3), 0.5)), 0.6)
-    np.testing.assert_allclose(np.diff(remembered(np.arange(0, 10, 0.4), 0.5)), 0.4)
+def test_memory_that_is_much_too_young_is_not_read() -> None:
+    """After a start there is none for a while; of slower input than in training there is always the last."""
+    np.testing.assert_allclose(ages_read(np.arange(6) / 10, 0.5), [np.nan] * 4 + [0.4, 0.5], atol=1e-6)
+    np.testing.assert_allclose(ages_read(np.arange(4) / 3, 0.5), [np.nan, np.nan, 2 / 3, 2 / 3], atol=1e-6)
+    np.testing.assert_allclose(ages_read(np.arange(4) * 0.8, 0.5), [np.nan] + [0.8] * 3, atol=1e-6)
+    np.testing.assert_allclose(ages_read(np.arange(4) / 12, 0.0), [np.nan] + [1 / 12] * 3, atol=1e-6)
+
+
+def test_a_late_frame_reads_the_newest() -> None:
+    ages_s = ages_read(np.array([0.0, 0.25, 0.5, 0.75, 2.0, 2.25, 2.5]), 0.5)
+    np.testing.assert_allclose(ages_s, [np.nan, np.nan, 0.5, 0.5, 1.25, 1.5, 0.5], atol=1e-6)
+
+
+@pytest.mark.parametrize(("period_s", "age_s"), [(0.08, 0.48), (0.3, 0.6), (0.4, 0.4), (0.24, 0.48)])
+def test_a_period_that_does_not_divide_the_interval_takes_the_nearest_frame(period_s: float, age_s: float) -> None:
+    np.testing.assert_allclose(ages_read(np.arange(0, 10, period_s), 0.5)[10:], age_s, atol=1e-6)
 
 
 @pytest.mark.parametrize("interval_s", [0.0, 0.5])
-def test_input_at_the_rate_of_training_is_remembered_frame_by_frame(interval_s: float) -> None:
+def test_at_the_rate_of_training_every_frame_reads_the_last(interval_s: float) -> None:
     stamps_s = np.arange(0, 10, 0.5) + np.random.default_rng(0).uniform(-0.05, 0.05, 20)
-    assert len(remembered(stamps_s, interval_s)) == 20
-
-
-def test_no_interval_remembers_every_frame_at_any_rate() -> None:
-    assert len(remembered(np.arange(0, 2, 0.01), 0.0)) == 200
+    np.testing.assert_allclose(ages_read(stamps_s, interval_s)[1:], np.diff(stamps_s), atol=1e-6)
 
 
 def test_an_interval_longer_than_memory_is_trusted_is_refused() -> None:

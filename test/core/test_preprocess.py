@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +13,15 @@ import pytest
 import torch
 from PIL import Image
 
-from tggbc_ros.core.config import R50_704, VOV_800, ModelConfig
-from tggbc_ros.core.preprocess import cells_beside, fit_image, preprocess, raw_to_network
+from tggbc_ros.core.config import DEMO, R50_704, VOV_800, ModelConfig, PreprocessConfig
+from tggbc_ros.core.preprocess import (
+    cells_beside,
+    fit_image,
+    jpeg_reduction,
+    open_pool,
+    preprocess,
+    raw_to_network,
+)
 from tggbc_ros.core.types import CameraFrame, Rig
 
 MODELS = pytest.mark.parametrize("model", [R50_704, VOV_800], ids=lambda model: model.name)
@@ -151,6 +159,59 @@ def test_a_view_into_a_larger_image_is_read_right() -> None:
     view = large[50:950, 100:1700]
     inside, copied = (preprocess(camera_frame(image), R50_704, "cpu").images for image in (view, view.copy()))
     assert torch.equal(inside, copied)
+
+
+FAST = PreprocessConfig(resize="fast")
+
+
+@MODELS
+@pytest.mark.parametrize("size", [(900, 1600), (1080, 1920), (901, 1601), (200, 300)])
+def test_the_fast_filter_is_the_same_filter_but_for_rounding(size: tuple[int, int], model: ModelConfig) -> None:
+    frame = camera_frame(noise(*size))
+    exact, fast = (preprocess(frame, model, "cpu", config).images[0, 0] for config in (None, FAST))
+    apart = np.abs(grey_levels(fast, model) - grey_levels(exact, model)).round()
+    assert apart.max() <= (1 if fit_image(*size, model).scale < 1.0 else 2)
+    assert 0 < (apart > 0).mean() < 0.01
+
+
+def test_the_fast_filter_takes_images_that_may_not_be_written_to(recwarn: pytest.WarningsRecorder) -> None:
+    image = noise(90, 160)
+    expected = preprocess(camera_frame(image), R50_704, "cpu", FAST).images
+    image.flags.writeable = False
+    assert torch.equal(preprocess(camera_frame(image), R50_704, "cpu", FAST).images, expected)
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("config", [None, FAST], ids=["exact", "fast"])
+def test_cameras_side_by_side_are_cameras_one_after_the_other(config: PreprocessConfig | None) -> None:
+    frame = camera_frame(*(noise(90, 160, seed) for seed in range(6)))
+    with open_pool() as pool:
+        together = preprocess(frame, R50_704, "cpu", config, pool).images
+        assert any(thread.name.startswith("preprocess") for thread in threading.enumerate())
+    assert torch.equal(together, preprocess(frame, R50_704, "cpu", config).images)
+
+
+def test_a_filter_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ValueError, match="resize is 'best', expected one of exact, fast"):
+        PreprocessConfig(resize="best")
+
+
+@pytest.mark.parametrize(
+    ("size", "model", "by"),
+    [
+        ((900, 1600), R50_704, 2),
+        ((900, 1600), VOV_800, 2),
+        ((898, 1598), VOV_800, 1),
+        ((900, 1600), DEMO, 4),
+        ((2160, 3840), R50_704, 4),
+        ((720, 1280), R50_704, 1),
+        ((90, 160), R50_704, 1),
+    ],
+)
+def test_a_jpeg_is_reduced_as_long_as_it_covers_the_network(size: tuple[int, int], model: ModelConfig, by: int) -> None:
+    assert jpeg_reduction(*size, model) == by
+    fit = fit_image(*size, model)
+    assert by == 1 or (size[0] / by >= fit.height and size[1] / by >= fit.width)
 
 
 def test_an_image_size_the_original_would_pad_is_refused() -> None:

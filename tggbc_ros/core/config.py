@@ -23,6 +23,8 @@ CLASS_NAMES = (
 KEEP_MODES = ("fixed", "mass", "budget")
 BUDGETS_OF = ("decoder", "frame")
 SCHEDULES = ("once", "gradual", "ratios")
+RESIZE_FILTERS = ("exact", "fast")
+JPEG_DECODES = ("full", "reduced")
 
 
 def _require(holds: bool, field: str, value: object, expected: str) -> None:
@@ -147,6 +149,20 @@ class PruningConfig:
 
 
 @dataclass(frozen=True)
+class PreprocessConfig:
+    """How images are brought to the network's size.
+
+    resize: exact is Pillow's bicubic filter, bit for bit as in training; fast is torch's, with vector instructions and
+    weights of 16 bits for 22, so that a few pixels in a thousand are a grey level off (enlarged images: two).
+    """
+
+    resize: str = "exact"
+
+    def __post_init__(self) -> None:
+        _require(self.resize in RESIZE_FILTERS, "resize", self.resize, f"one of {', '.join(RESIZE_FILTERS)}")
+
+
+@dataclass(frozen=True)
 class RaysConfig:
     """When the position embedding, which depends on the calibration alone, is computed anew.
 
@@ -163,16 +179,16 @@ class RaysConfig:
 
 @dataclass(frozen=True)
 class MemoryConfig:
-    """When temporal memory may not be trusted any more, and how often it is written.
+    """When temporal memory may not be trusted any more, and how old it should be.
 
-    interval_s: least time between two frames that memory remembers, 0 for every frame. A network was trained
-    with memory of one frame rate; faster input is then still answered every frame, but remembered at that rate.
+    interval_s: how old memory should be when it is read, as it was in training; of faster input each frame goes on
+    from the one that lies nearest to this long before it. 0: always from the last one.
     """
 
     max_gap_s: float = 2.0
     max_speed_mps: float = 70.0
     max_jump_m: float = 5.0
-    interval_s: float = 0.0
+    interval_s: float = 0.5
 
     def __post_init__(self) -> None:
         for name in ("max_gap_s", "max_speed_mps", "max_jump_m"):

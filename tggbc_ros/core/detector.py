@@ -16,16 +16,16 @@ from tggbc_ros.core import carry, visible
 from tggbc_ros.core import memory as temporal
 from tggbc_ros.core.budget import Budget
 from tggbc_ros.core.carry import Carried
-from tggbc_ros.core.config import DecodeConfig, MemoryConfig, ModelConfig, PruningConfig, RaysConfig
+from tggbc_ros.core.config import DecodeConfig, MemoryConfig, ModelConfig, PreprocessConfig, PruningConfig, RaysConfig
 from tggbc_ros.core.decode import decode_boxes
+from tggbc_ros.core.memory import Snapshot
 from tggbc_ros.core.position import hold_still
-from tggbc_ros.core.preprocess import preprocess
+from tggbc_ros.core.preprocess import open_pool, preprocess
 from tggbc_ros.core.types import (
     AlignedMemory,
     Array,
     Boxes3D,
     CameraFrame,
-    Memory,
     NetworkInput,
     NetworkOutput,
     StepReport,
@@ -62,9 +62,10 @@ class Network(Protocol):
 class Detector:
     """Six images in, 3D boxes out.
 
-    State: temporal memory and when it was written; time and pose of the frame before; the importance that
+    State: temporal memory as the last frames left it; time and pose of the frame before; the importance that
     ``pruning.carry`` carries over; the times that keep_mode budget goes by; calibration and cells last used.
     ``pruning``, ``decode`` and ``memory_config`` may be replaced between two frames. Not thread-safe: one caller.
+    Threads of its own preprocess images, until it is closed or gone.
     """
 
     def __init__(
@@ -74,19 +75,21 @@ class Detector:
         memory: MemoryConfig | None = None,
         decode: DecodeConfig | None = None,
         rays: RaysConfig | None = None,
+        images: PreprocessConfig | None = None,
     ) -> None:
         self.network = network
         self.pruning = pruning or PruningConfig()
         self.memory_config = memory or MemoryConfig()
         self.decode = decode or DecodeConfig()
         self.rays_config = rays or RaysConfig()
-        self.memory: Memory | None = None
+        self.images_config = images or PreprocessConfig()
+        self._pool = open_pool()
+        self.past: temporal.Past = ()
         self.carried: Carried | None = None
         self.budget: Budget | None = None
         self._lidar2img: torch.Tensor | None = None
         self._cells: visible.Mask | None = None
         self._previous: tuple[int, Array] | None = None
-        self._written_ns: int | None = None
         self._pending_reset = ""
 
     def step(self, frame: CameraFrame) -> tuple[Boxes3D, StepReport]:
@@ -98,12 +101,13 @@ class Detector:
         watch = Stopwatch(self.network.synchronize)
         model, device = self.network.model, self.network.device
 
-        inputs = preprocess(frame, model, device)
+        inputs = preprocess(frame, model, device, self.images_config, self._pool)
         inputs = hold_still(inputs, self._lidar2img, model, self.rays_config.tolerance_m)
         watch.lap("preprocess")
         pose = torch.from_numpy(frame.lidar2global).to(device)[None]
         time_s = torch.tensor([frame.timestamp_ns / 1e9], dtype=torch.float64, device=device)
-        memory = self.memory or temporal.start(model, self.network.start_points(), pose, time_s)
+        read = temporal.go_on_from(self.past, frame.timestamp_ns, self.memory_config.interval_s)
+        memory = read.memory if read else temporal.start(model, self.network.start_points(), pose, time_s)
         aligned = temporal.align(memory, pose, time_s, model.memory_length)
         watch.lap("align")
         features = self.network.encode(inputs.images)
@@ -118,29 +122,27 @@ class Detector:
         _expect_finite(output)
         watch.lap("decode")
         boxes = decode_boxes(output, self.decode)
-        remember = self._is_due(frame)
-        self.memory = temporal.push(memory, output, model, pose, time_s) if remember else memory
+        memory = temporal.push(memory, output, model, pose, time_s)
+        self.past = temporal.remember(self.past, read, Snapshot(frame.timestamp_ns, memory))
         self.carried = carry.after_frame(self.carried, output, tokens.num_cells, asked.carry)
         watch.lap("boxes")
 
-        report = self._report(frame, start, output, watch.stages_ms)
+        age_s = (frame.timestamp_ns - read.written_ns) / 1e9 if read else 0.0
+        report = self._report(age_s, start, output, watch.stages_ms)
         self._previous, self._pending_reset = (frame.timestamp_ns, frame.lidar2global), ""
-        self._written_ns = frame.timestamp_ns if remember else self._written_ns
         self._lidar2img, self._cells = inputs.lidar2img, frame.cells
         self._note_times(watch.stages_ms)
         return boxes, report
 
+    def close(self) -> None:
+        """End the threads that preprocess images; no step may follow."""
+        self._pool.shutdown()
+
     def reset_memory(self, cause: str) -> None:
         """Forget the past; the next step's report says why. Without a memory there is nothing to forget."""
-        if self.memory is not None:
-            self.memory, self.carried, self._previous, self._lidar2img = None, None, None, None
-            self._written_ns = None
+        if self.past:
+            self.past, self.carried, self._previous, self._lidar2img = (), None, None, None
             self._pending_reset = cause
-
-    def _is_due(self, frame: CameraFrame) -> bool:
-        """Whether memory is to hold this frame; the first after a reset always."""
-        previous_ns = self._previous[0] if self._previous else None
-        return temporal.is_due(self._written_ns, previous_ns, frame.timestamp_ns, self.memory_config.interval_s)
 
     def _asked(self) -> PruningConfig:
         """How this frame is to be pruned: as configured, but keep_mode budget has its own keep ratio."""
@@ -159,14 +161,14 @@ class Detector:
             self.budget = controller.after_frame(self.budget, self.pruning.keep, decode_ms, max(0.0, other_ms))
 
     def _report(
-        self, frame: CameraFrame, start: Tokens, output: NetworkOutput, stages_ms: dict[str, float]
+        self, memory_age_s: float, start: Tokens, output: NetworkOutput, stages_ms: dict[str, float]
     ) -> StepReport:
         voters = [trim.queries.shape[1] for _, trim in sorted(output.trims.items())]
         return StepReport(
             keep_ratio=self.pruning.keep_ratio,
             keys=output.num_keys,
             stage_ms=stages_ms,
-            memory_age_s=0.0 if self._written_ns is None else (frame.timestamp_ns - self._written_ns) / 1e9,
+            memory_age_s=memory_age_s,
             reset_cause=self._pending_reset,
             kept=_seen_last(start, output),
             num_cells=start.num_cells,

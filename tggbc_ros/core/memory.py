@@ -6,11 +6,28 @@ map's origin nor the size of a Unix time costs precision; the network sees small
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
 from tggbc_ros.core.config import MemoryConfig, ModelConfig
 from tggbc_ros.core.types import AlignedMemory, Array, Memory, NetworkOutput
+
+LEAST_AGE = 0.75
+"""Share of the interval that memory must be old to be read."""
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """Memory as a frame left it behind."""
+
+    written_ns: int
+    memory: Memory
+
+
+Past = tuple[Snapshot, ...]
+"""Oldest first, none older than what the last frame read."""
 
 
 def start(model: ModelConfig, start_points: torch.Tensor, lidar2global: torch.Tensor, time_s: torch.Tensor) -> Memory:
@@ -64,17 +81,21 @@ def push(
     )
 
 
-def is_due(written_ns: int | None, previous_ns: int | None, now_ns: int, interval_s: float) -> bool:
-    """Whether the frame at ``now_ns`` is to be remembered, when the last one that was is from ``written_ns``.
+def go_on_from(past: Past, now_ns: int, interval_s: float) -> Snapshot | None:
+    """Which of the memories to read at ``now_ns``: the one whose age is nearest to ``interval_s``.
 
-    previous_ns: the frame before, remembered or not. The next frame is expected as long after this one as this
-    one is after that; the one of the two that lies nearer to ``interval_s`` after ``written_ns`` is taken, so that
-    neither jitter nor a frame period which does not divide the interval lets it slip by a whole frame.
+    Much younger ones, which the network was not trained on, are left to later frames. So input at six times the rate of
+    training is six interleaved streams, each at that rate. None where nothing is old enough: a start without a past.
     """
-    if written_ns is None or previous_ns is None:
-        return True
-    half_frame_ns = (now_ns - previous_ns) / 2
-    return now_ns - written_ns >= interval_s * 1e9 - half_frame_ns
+    wanted_ns = interval_s * 1e9
+    ages_ns = {each: now_ns - each.written_ns for each in past}
+    old_enough = [each for each, age_ns in ages_ns.items() if age_ns >= LEAST_AGE * wanted_ns]
+    return min(old_enough, key=lambda each: abs(ages_ns[each] - wanted_ns), default=None)
+
+
+def remember(past: Past, read: Snapshot | None, new: Snapshot) -> Past:
+    """The past with one memory more, and without those that are older than what was just read: no later frame will."""
+    return (*(each for each in past if read is None or each.written_ns >= read.written_ns), new)
 
 
 def most_confident(logits: torch.Tensor, count: int) -> torch.Tensor:

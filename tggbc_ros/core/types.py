@@ -276,7 +276,7 @@ class StepReport:
     """What one step did, for whoever has to trust it.
 
     keep_ratio: as asked. keys: how many keys each decoder layer attended to. stage_ms: wall time by
-    stage, in order. memory_age_s: time since the newest frame in memory, 0 with no memory.
+    stage, in order. memory_age_s: time since the newest frame in the memory that was read, 0 without one.
     reset_cause: why memory was dropped before this frame, empty if it was not. kept: [K], image cells
     (camera by camera, row by row) whose keys the last decoder layer saw, ascending. num_cells: how many
     cells there are; without it, the keys of the first layer. voters: how many queries voted at the last

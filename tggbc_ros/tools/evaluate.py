@@ -10,7 +10,17 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tggbc_ros import backends
-from tggbc_ros.core.config import CLASS_NAMES, MODELS, DecodeConfig, MemoryConfig, PruningConfig, model_config
+from tggbc_ros.core.config import (
+    CLASS_NAMES,
+    JPEG_DECODES,
+    MODELS,
+    RESIZE_FILTERS,
+    DecodeConfig,
+    MemoryConfig,
+    PreprocessConfig,
+    PruningConfig,
+    model_config,
+)
 from tggbc_ros.data.nuscenes import NuScenes
 from tggbc_ros.evaluation.detect import Sweep
 from tggbc_ros.evaluation.passes import Pass, Split, at_newest_images, ground_truth_pass, load_split
@@ -50,7 +60,8 @@ def _passes(given: argparse.Namespace, split: Split) -> list[Pass]:
     )
     ways, decode = list(prunings.values()), DecodeConfig(max_boxes=given.max_boxes)
     memory = MemoryConfig(interval_s=given.memory_interval_s)
-    sweep = Sweep(network, ways, decode, given.reset_memory_every_frame, memory)
+    images, reduced = PreprocessConfig(given.resize), given.jpeg_decode == "reduced"
+    sweep = Sweep(network, ways, decode, given.reset_memory_every_frame, memory, images, reduced)
     total = sum(map(len, split.scenes.values()))
     with tqdm(total=total, unit="frame", desc=f"{given.model}, {len(prunings)} ways to prune", disable=None) as bar:
         passes = sweep.run(at_newest_images(split) if given.node_reference else split, bar.update)
@@ -111,8 +122,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--reset-memory-every-frame", action="store_true", help="see what temporal memory is worth")
     sweeps_help = "run over every set of images (12 Hz), as a node does; only the keyframes are scored"
     add("--sweeps", action="store_true", help=sweeps_help)
-    interval_help = "least time between frames that memory remembers (default %(default)g: every frame)"
+    interval_help = "age of the memory that a frame goes on from (default %(default)g, as in training; 0: the last)"
     add("--memory-interval-s", type=float, default=MemoryConfig.interval_s, metavar="S", help=interval_help)
+    jpeg_help = "how JPEGs are decoded, as the node's parameter (default %(default)s)"
+    add("--jpeg-decode", choices=JPEG_DECODES, default="full", help=jpeg_help)
+    resize_help = "filter to the network's size, as the node's parameter (default %(default)s)"
+    add("--resize", choices=RESIZE_FILTERS, default=PreprocessConfig.resize, help=resize_help)
     reference_help = "take the newest image's time and pose for a set's, as the node does, to compare with its bags"
     add("--node-reference", action="store_true", help=reference_help)
     bag = parser.add_argument_group("with --bag")
