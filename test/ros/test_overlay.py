@@ -7,59 +7,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pictures import CAR, PALETTE, box, pixels_of, shows
 
-from tggbc_ros.core.config import CLASS_NAMES
 from tggbc_ros.core.geometry import rigid
 from tggbc_ros.core.types import Boxes3D, CameraFrame, Rig
 from tggbc_ros.data.sample_folder import read_sample_folder
+from tggbc_ros.ros.draw import DARK, WHITE
 from tggbc_ros.ros.overlay import (
-    DARK,
     MOSAIC,
-    WHITE,
-    birds_eye,
+    at_width,
     draw_cameras,
     draw_detections,
     draw_ground_truth,
-    enlarged,
-    load_palette,
     mosaic,
     overview,
 )
 
-PALETTE = load_palette(CLASS_NAMES)
-CAR = PALETTE.colors[0]
 INTRINSICS = np.array([[500.0, 0.0, 400.0], [0.0, 500.0, 225.0], [0.0, 0.0, 1.0]])
 LIDAR2FRONT = rigid([[1, 0, 0], [0, 0, -1], [0, 1, 0]], (0.0, 0.0, 0.0))
 LIDAR2BACK = rigid([[-1, 0, 0], [0, 0, -1], [0, -1, 0]], (0.0, 0.0, 0.0))
 
 
-def box(x: float, y: float, yaw: float = 0.0, velocity: tuple[float, float] = (0.0, 0.0), label: int = 0) -> Boxes3D:
-    """A cube of 2 m in the lidar frame."""
-    return Boxes3D(
-        center=np.array([[x, y, 0.0]]),
-        size=np.full((1, 3), 2.0),
-        yaw=np.array([yaw]),
-        velocity=np.array([velocity]),
-        score=np.array([0.5]),
-        label=np.array([label]),
-        query=np.array([0]),
-    )
-
-
 def blank() -> np.ndarray:
     return np.zeros((450, 800, 3), np.uint8)
-
-
-def pixels_of(image: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
-    """(x, y) of every pixel of about that colour: lines are drawn with soft edges."""
-    rows, columns = np.nonzero((np.abs(image.astype(int) - color) < 60).all(axis=-1))
-    return np.stack([columns, rows], axis=-1)
-
-
-def shows(image: np.ndarray, u: float, v: float, color: tuple[int, int, int]) -> bool:
-    """Whether that colour is at the pixel or beside it."""
-    u, v = round(u), round(v)
-    return len(pixels_of(image[v - 1 : v + 2, u - 1 : u + 2], color)) > 0
 
 
 def test_edges_lie_where_the_corners_project_to() -> None:
@@ -88,32 +58,55 @@ def test_nothing_is_drawn_behind_the_camera_or_beside_the_image() -> None:
     for unseen in (box(0.0, -11.0), box(50.0, 11.0), box(0.0, -0.8)):
         image = blank()
         draw_detections(image, unseen, INTRINSICS, LIDAR2FRONT, PALETTE)
-        draw_ground_truth(image, unseen, INTRINSICS, LIDAR2FRONT)
+        draw_ground_truth(image, unseen, INTRINSICS, LIDAR2FRONT, PALETTE)
         assert not image.any()
 
 
 def test_a_box_through_the_camera_plane_is_clipped_not_mirrored() -> None:
     image = blank()
     long = replace(box(3.0, 4.0), size=np.array([[1.0, 20.0, 1.0]]))
-    draw_ground_truth(image, long, INTRINSICS, LIDAR2FRONT)
+    draw_ground_truth(image, long, INTRINSICS, LIDAR2FRONT, PALETTE)
     drawn = pixels_of(image, WHITE)
     assert len(drawn) > 50
     assert drawn[:, 0].min() > 400, "it stands to the right, so nothing of it shows on the left"
 
 
 def test_label_says_class_and_score_on_a_plate_in_the_class_color() -> None:
-    image, other = blank(), blank()
-    draw_detections(image, box(0.0, 11.0), INTRINSICS, LIDAR2FRONT, PALETTE)
+    """A plate on the box's upper left corner, at (350, 175), and nothing else; the score is the end of its text."""
+    plain, labelled, other = blank(), blank(), blank()
+    draw_detections(plain, box(0.0, 11.0), INTRINSICS, LIDAR2FRONT, PALETTE, labels=False)
+    draw_detections(labelled, box(0.0, 11.0), INTRINSICS, LIDAR2FRONT, PALETTE)
     draw_detections(other, replace(box(0.0, 11.0), score=np.array([0.77])), INTRINSICS, LIDAR2FRONT, PALETTE)
-    plate = np.s_[165:174, 351:380]
-    assert len(pixels_of(image[plate], CAR)) > 0.4 * 9 * 29
-    assert (image != other).any(axis=-1)[plate].any()
-    np.testing.assert_array_equal(image[176:], other[176:])
+    rows, columns = np.nonzero((plain != labelled).any(axis=-1))
+    assert (columns.min(), rows.max()) == (pytest.approx(350, abs=2), pytest.approx(174, abs=2))
+    plate = labelled[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    assert 10 <= plate.shape[0] <= 20 and 40 <= plate.shape[1] <= 80
+    assert len(pixels_of(plate, CAR)) > 0.5 * plate.shape[0] * plate.shape[1]
+    changed = np.nonzero((labelled != other).any(axis=-1))
+    assert changed[0].min() >= rows.min() and changed[0].max() <= rows.max()
+    assert changed[1].min() > columns.mean()
+
+
+def test_labels_in_each_others_way_move_aside_the_best_one_first() -> None:
+    """Of two boxes at one place the better one's label is where it would be alone."""
+    both = Boxes3D(
+        **{
+            k: np.concatenate([getattr(box(0.0, 11.0, label=4), k), getattr(box(0.0, 11.0, label=0), k)])
+            for k in ("center", "size", "yaw", "velocity", "label", "query")
+        },
+        score=np.array([0.3, 0.6]),
+    )
+    alone, together = blank(), blank()
+    draw_detections(alone, both[1:], INTRINSICS, LIDAR2FRONT, PALETTE)
+    draw_detections(together, both, INTRINSICS, LIDAR2FRONT, PALETTE)
+    place = np.s_[163:173, 352:400]
+    np.testing.assert_array_equal(alone[place], together[place])
+    assert len(pixels_of(together[140:162], PALETTE.colors[4])) > 200
 
 
 def test_ground_truth_is_dashed_white() -> None:
     image = blank()
-    draw_ground_truth(image, box(0.0, 11.0), INTRINSICS, LIDAR2FRONT)
+    draw_ground_truth(image, box(0.0, 11.0), INTRINSICS, LIDAR2FRONT, PALETTE)
     edge = [shows(image, 350, v, WHITE) for v in range(180, 270)]
     assert 0.4 < np.mean(edge) < 0.9
 
@@ -170,21 +163,10 @@ def test_mosaic_of_five_cameras_leaves_a_dark_cell_and_refuses_strangers() -> No
         mosaic({"CAM_TOP": images["CAM_FRONT"]})
 
 
-def test_birds_eye_has_forward_up_right_right_and_arrows_along_the_velocity() -> None:
-    pixel_m = 900 / 110
-    still, moving = birds_eye(box(20.0, 10.0), PALETTE), birds_eye(box(20.0, 10.0, velocity=(0.0, 15.0)), PALETTE)
-    drawn = pixels_of(still[60:], CAR) + (0, 60)
-    np.testing.assert_allclose(drawn.min(axis=0), (450 + 19 * pixel_m, 450 - 11 * pixel_m), atol=3)
-    np.testing.assert_allclose(drawn.max(axis=0), (450 + 21 * pixel_m, 450 - 9 * pixel_m), atol=3)
-    rows, columns = np.nonzero((still != moving).any(axis=-1))
-    assert rows.min() == pytest.approx(450 - 25 * pixel_m, abs=3), "the arrow ends where the car is in a second"
-    assert columns[rows.argmin()] == pytest.approx(450 + 20 * pixel_m, abs=3)
-
-
 def test_enlarged_images_show_boxes_where_the_small_ones_do() -> None:
     """Twice the pixels, twice the coordinates; the small frame stays as it was."""
     small = frame()
-    large = enlarged(small, 1600)
+    large = at_width(small, 1600)
     assert [image.shape for image in large.images] == [(900, 1600, 3)] * 2
     assert small.images[0].shape == (450, 800, 3) and small.rig.intrinsics[0, 0, 0] == 500.0
     seen = [draw_cameras(each, box(3.0, 11.0), PALETTE, labels=False)["CAM_FRONT"] for each in (small, large)]
@@ -193,38 +175,13 @@ def test_enlarged_images_show_boxes_where_the_small_ones_do() -> None:
     np.testing.assert_allclose(corners[1].max(axis=0), 2 * corners[0].max(axis=0), atol=4)
 
 
-def test_without_labels_there_is_no_plate() -> None:
-    labelled, plain = (draw_cameras(frame(), box(0.0, 11.0), PALETTE, labels=on)["CAM_FRONT"] for on in (True, False))
-    assert labelled[165:174, 351:380].any()
-    assert not plain[:174].any()
-    np.testing.assert_array_equal(labelled[180:], plain[180:])
-
-
-def test_trails_lie_below_the_boxes_at_their_places() -> None:
-    pixel_m = 900 / 110
-    way = np.array([[20.0, -20.0, 0.0], [20.0, 10.0, 0.0]])
-    plain, trailed = birds_eye(box(20.0, 10.0), PALETTE), birds_eye(box(20.0, 10.0), PALETTE, trails=[(way, WHITE)])
-    rows, columns = np.nonzero((plain != trailed).any(axis=-1))
-    assert rows.max() == pytest.approx(450 + 20 * pixel_m, abs=3)
-    assert columns.mean() == pytest.approx(450 + 20 * pixel_m, abs=2)
-    assert shows(trailed, 450 + 21 * pixel_m, 450 - 10 * pixel_m, CAR), "the box is still there"
-
-
-def test_birds_eye_draws_no_arrow_for_unknown_velocity() -> None:
-    unknown = birds_eye(box(20.0, 10.0, velocity=(np.nan, np.nan)), PALETTE)
-    np.testing.assert_array_equal(unknown, birds_eye(box(20.0, 10.0), PALETTE))
-
-
-def test_palette_colors_are_distinct_and_a_bad_file_is_named(tmp_path: Path) -> None:
-    assert PALETTE.names == CLASS_NAMES
-    assert len(set(PALETTE.colors)) == len(CLASS_NAMES)
-    assert PALETTE.colors[CLASS_NAMES.index("pedestrian")] == (0, 94, 213), "BGR of a red-orange"
-    bad = tmp_path / "classes.yaml"
-    bad.write_text("car: [1, 2]\n")
-    with pytest.raises(ValueError, match=r"classes.yaml: colour of car is \[1, 2\]"):
-        load_palette(("car",), bad)
-    with pytest.raises(ValueError, match="colour of truck is None"):
-        load_palette(("truck",), bad)
+def test_a_small_box_has_thin_edges() -> None:
+    """2 m at 60 m are 17 of 800 pixels."""
+    near, far = blank(), blank()
+    draw_detections(near, box(0.0, 11.0), INTRINSICS, LIDAR2FRONT, PALETTE, labels=False)
+    draw_detections(far, box(0.0, 60.0), INTRINSICS, LIDAR2FRONT, PALETTE, labels=False)
+    columns = [(np.abs(image[225].astype(int) - CAR).max(axis=-1) < 60).sum() for image in (near, far)]
+    assert columns[0] >= 2 * columns[1] >= 4
 
 
 def test_annotations_of_the_real_sample_project_into_the_images(sample_dir: Path) -> None:

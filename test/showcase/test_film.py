@@ -13,7 +13,7 @@ from tggbc_ros.core.geometry import transform_boxes
 from tggbc_ros.evaluation.passes import Pass, Split, ground_truth_pass, newest_shot
 from tggbc_ros.evaluation.results import Row
 from tggbc_ros.ros.kept_keys import kept_mosaic
-from tggbc_ros.ros.overlay import load_palette
+from tggbc_ros.ros.palette import load_palette
 from tggbc_ros.ros.params import CAMERAS
 from tggbc_ros.showcase.film import ABOVE_PX, CAMERA_WIDTH, film_frame, write_film
 from tggbc_ros.showcase.frames import ShownFrame, shown_frames

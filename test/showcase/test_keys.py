@@ -1,4 +1,4 @@
-"""keys: a cell's pixels are where the network saw them, and only kept ones stay bright."""
+"""keys: only what kept its keys stays bright, and each camera says how much that is."""
 
 from __future__ import annotations
 
@@ -9,36 +9,16 @@ from tggbc_ros.core.config import CLASS_NAMES, MODELS
 from tggbc_ros.core.types import Boxes3D
 from tggbc_ros.data.records import CAMERA_NAMES
 from tggbc_ros.evaluation.passes import Split
-from tggbc_ros.ros.overlay import MOSAIC, load_palette
+from tggbc_ros.ros.overlay import MOSAIC
+from tggbc_ros.ros.palette import load_palette
 from tggbc_ros.showcase.frames import ShownFrame
-from tggbc_ros.showcase.keys import CUT, KEPT, cell_fates, key_picture
+from tggbc_ros.showcase.keys import key_picture
 
-DEMO, R50 = MODELS["demo"], MODELS["r50_704"]
+DEMO = MODELS["demo"]
 NO_BOXES = Boxes3D(
     np.empty((0, 3)), np.empty((0, 3)), np.empty(0), np.empty((0, 2)), np.empty(0), np.empty(0, np.int64),
     np.empty(0, np.int64)
 )  # fmt: skip
-
-
-def test_fates_of_the_demo_models_image_pixel_by_pixel() -> None:
-    """352 x 198 is cut to the lower 352 x 128, unscaled: a cell is 16 x 16 pixels from row 70 on."""
-    kept = np.zeros((8, 22), bool)
-    kept[1, 2] = True
-    fate = cell_fates(kept, DEMO, 198, 352)
-    assert fate.shape == (198, 352)
-    assert (fate[:70] == CUT).all()
-    assert (fate[70:] != CUT).all()
-    assert np.argwhere(fate == KEPT).min(axis=0).tolist() == [70 + 16, 32]
-    assert np.argwhere(fate == KEPT).max(axis=0).tolist() == [70 + 31, 47]
-    assert (fate == KEPT).sum() == 256
-
-
-def test_fates_of_an_image_that_is_scaled() -> None:
-    """900 x 1600 is scaled by 0.44 to 396 x 704, of which the lower 256 rows are kept."""
-    fate = cell_fates(np.ones((16, 44), bool), R50, 900, 1600)
-    assert fate.shape == (396, 704)
-    assert (fate[:140] == CUT).all()
-    assert (fate[140:] == KEPT).all()
 
 
 @pytest.fixture

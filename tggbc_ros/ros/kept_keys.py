@@ -32,14 +32,22 @@ def kept_mosaic(
     kept: as in `StepReport.kept`, camera by camera in the order of ``cameras``, row by row of ``feature_size``
     (rows, columns). Raises ValueError for a cell that no camera has.
     """
+    by_camera = cells_by_camera(kept, cameras, feature_size)
+    pictures = {name: np.where(cells, KEPT, TRIMMED).astype(np.uint8) for name, cells in by_camera.items()}
+    return _arranged(pictures, arrangement(cameras), feature_size)
+
+
+def cells_by_camera(
+    kept: npt.NDArray[np.int64], cameras: Sequence[str], feature_size: tuple[int, int]
+) -> dict[str, npt.NDArray[np.bool_]]:
+    """Camera -> which of its cells [rows, columns] kept their keys; arguments and errors as in `kept_mosaic`."""
     rows, columns = feature_size
     count = len(cameras) * rows * columns
     if len(kept) and not (kept.min() >= 0 and kept.max() < count):
         raise ValueError(f"kept cells range from {kept.min()} to {kept.max()}, expected 0 to {count - 1}")
-    cells = np.full(count, TRIMMED, dtype=np.uint8)
-    cells[kept] = KEPT
-    by_camera = dict(zip(cameras, cells.reshape(len(cameras), rows, columns), strict=True))
-    return _arranged(by_camera, arrangement(cameras), feature_size)
+    cells = np.zeros(count, dtype=np.bool_)
+    cells[kept] = True
+    return dict(zip(cameras, cells.reshape(len(cameras), rows, columns), strict=True))
 
 
 def kept_by_camera(picture: npt.NDArray[np.uint8], cameras: Sequence[str]) -> dict[str, npt.NDArray[np.bool_]]:

@@ -1,4 +1,4 @@
-"""Boxes for RViz: a cube, a velocity arrow and a label each."""
+"""Boxes for RViz: a cube, a line to the front, a velocity arrow and a label each."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from tggbc_ros.core.types import Boxes3D
 from tggbc_ros.ros import convert
-from tggbc_ros.ros.overlay import Palette
+from tggbc_ros.ros.palette import Palette
 
+NAMESPACES = ("boxes", "headings", "labels", "velocity")
 ARROW_S = 1.0
 MIN_SPEED_MPS = 0.3
+LINE_M = 0.12
 
 
 def marker_array(boxes: Boxes3D, palette: Palette, head: Header) -> MarkerArray:
@@ -22,18 +24,38 @@ def marker_array(boxes: Boxes3D, palette: Palette, head: Header) -> MarkerArray:
 
     An arrow shows where a box will be in one second; a box slower than 0.3 m/s has none.
     """
-    message = MarkerArray(markers=[Marker(header=head, action=Marker.DELETEALL)])
+    ends: list[Point] = []
+    shades: list[ColorRGBA] = []
+    markers = [Marker(header=head, action=Marker.DELETEALL)]
     for index, (label, score, center, yaw, size, velocity) in enumerate(convert.rows(boxes)):
-        name, bgr = palette.names[label], palette.colors[label]
+        name, bgr = palette.labels[label], palette.colors[label]
         cube = _marker(head, "boxes", index, Marker.CUBE, color(bgr, 0.5))
         cube.pose, cube.scale = convert.pose(center, yaw), Vector3(x=size[0], y=size[1], z=size[2])
         text = _marker(head, "labels", index, Marker.TEXT_VIEW_FACING, color(bgr, 1.0))
         text.pose = convert.pose((center[0], center[1], center[2] + size[2] / 2 + 0.5), 0.0)
         text.scale.z, text.text = 0.7, f"{name} {score:.2f}"
-        message.markers += [cube, text]
+        markers += [cube, text]
         if math.hypot(*velocity) >= MIN_SPEED_MPS:
-            message.markers.append(_arrow(head, index, center, velocity, color(bgr, 1.0)))
-    return message
+            markers.append(_arrow(head, index, center, velocity, color(bgr, 1.0)))
+        ends += _to_front(center, yaw, size)
+        shades += [color(bgr, 1.0)] * 2
+    return MarkerArray(markers=[*markers, _headings(head, ends, shades)] if ends else markers)
+
+
+def _headings(head: Header, ends: list[Point], shades: list[ColorRGBA]) -> Marker:
+    """All lines to the front in one marker: pairs of ends, a colour each."""
+    marker = _marker(head, "headings", 0, Marker.LINE_LIST, ColorRGBA(a=1.0))
+    marker.pose.orientation.w, marker.scale.x = 1.0, LINE_M
+    marker.points, marker.colors = ends, shades
+    return marker
+
+
+def _to_front(center: Sequence[float], yaw_rad: float, size: Sequence[float]) -> list[Point]:
+    """From the middle of a box's top to that of its front edge."""
+    (x, y, z), half = center, size[0] / 2
+    top = z + size[2] / 2
+    front = Point(x=x + half * math.cos(yaw_rad), y=y + half * math.sin(yaw_rad), z=top)
+    return [Point(x=x, y=y, z=top), front]
 
 
 def color(bgr: Sequence[int], alpha: float) -> ColorRGBA:

@@ -20,7 +20,8 @@ from tggbc_ros.msg import BoundingBox3DArray, FrameReport
 from tggbc_ros.ros import convert
 from tggbc_ros.ros.kept_keys import kept_mosaic
 from tggbc_ros.ros.markers import marker_array
-from tggbc_ros.ros.overlay import load_palette
+from tggbc_ros.ros.overlay_topics import OverlayTopics
+from tggbc_ros.ros.palette import load_palette
 
 QOS = QoSProfile(depth=10)
 
@@ -31,7 +32,7 @@ class Outputs:
     Raises ImportError where vision_msgs is missing, ValueError for a class without a colour.
     """
 
-    def __init__(self, node: LifecycleNode, model: ModelConfig) -> None:
+    def __init__(self, node: LifecycleNode, model: ModelConfig, cameras: Sequence[str]) -> None:
         try:
             from vision_msgs.msg import Detection3DArray
         except ImportError as error:
@@ -44,11 +45,19 @@ class Outputs:
         self._markers = node.create_lifecycle_publisher(MarkerArray, "~/markers", QOS)
         self._kept_keys = node.create_lifecycle_publisher(Image, "~/kept_keys", QOS)
         self._report = node.create_lifecycle_publisher(FrameReport, "~/report", QOS)
+        self.overlay = OverlayTopics(node, model, self._palette, cameras, QOS)
+        own = (self._boxes, self._detections, self._markers, self._kept_keys, self._report)
+        self._all = (*own, *self.overlay.publishers)
 
     def close(self) -> None:
         """Take the topics back."""
-        for publisher in (self._boxes, self._detections, self._markers, self._kept_keys, self._report):
+        for publisher in self._all:
             self._node.destroy_lifecycle_publisher(publisher)
+
+    @property
+    def has_subscribers(self) -> bool:
+        """Whether anybody listens to any of the topics."""
+        return any(publisher.get_subscription_count() for publisher in self._all)
 
     def publish_boxes(self, boxes: Boxes3D, head: Header) -> None:
         """Boxes in the header's frame, in three forms; those that cost time only where someone listens."""

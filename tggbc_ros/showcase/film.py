@@ -11,18 +11,10 @@ from PIL import Image as Pillow
 from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.data.drive.config import SAMPLE_RATE_HZ
 from tggbc_ros.evaluation.results import Row
-from tggbc_ros.ros.overlay import (
-    DARK,
-    GREY,
-    WHITE,
-    Image,
-    Palette,
-    birds_eye,
-    draw_cameras,
-    enlarged,
-    mosaic,
-    write_text,
-)
+from tggbc_ros.ros.birds_eye import birds_eye
+from tggbc_ros.ros.draw import DARK, GREY, WHITE, Image, write_text
+from tggbc_ros.ros.overlay import at_width, draw_cameras, mosaic
+from tggbc_ros.ros.palette import Palette
 from tggbc_ros.showcase.frames import ShownFrame
 from tggbc_ros.showcase.keys import key_mosaic
 
@@ -38,7 +30,7 @@ QUALITY = 82
 
 def film_frame(shown: ShownFrame, model: ModelConfig, palette: Palette, rows: Sequence[Row], which: int) -> Image:
     """One picture of the film. rows: the scores of all passes, ``which`` of them is that of the frame."""
-    frame = enlarged(shown.sample.camera_frame(), CAMERA_WIDTH)
+    frame = at_width(shown.sample.camera_frame(), CAMERA_WIDTH)
     cameras = mosaic(draw_cameras(frame, shown.boxes, palette, shown.truth, labels=False), CAMERA_WIDTH)
     ways = [(way, palette.colors[label]) for label, way in shown.trails]
     above = birds_eye(shown.boxes, palette, shown.truth, ABOVE_PX, RANGE_M, ways)
