@@ -35,9 +35,9 @@ BOOLEAN = ["true", "false"]
 
 PARAMETERS = {
     "model": (str, "Network configuration: demo, r50_704 or vov_800."),
-    "checkpoint": (str, "File with the weights; model demo has its own."),
+    "checkpoint": (str, "File with the weights, or folder of an export; model demo has its own."),
     "allow_random_weights": (bool, "Start without weights; the boxes then mean nothing."),
-    "backend": (str, "Engine that runs the network: torch."),
+    "backend": (str, "Engine that runs the network: torch or onnxruntime."),
     "device": (str, "cpu, cuda, cuda:1 or auto."),
     "keep_ratio": (float, "Share of the decoder's keys to keep, 1.0 is the dense network."),
     "image_transport": (str, "raw, compressed or auto."),
@@ -45,7 +45,7 @@ PARAMETERS = {
     "output_frame": (str, "Frame of what is published."),
     "stamp_policy": (str, "message or receive: what tells an image's time."),
     "calibration_file": (str, "YAML file with intrinsics and mountings, for bags without them."),
-    "memory_interval_s": (float, "Least time between sets that memory remembers, 0 is every set."),
+    "memory_interval_s": (float, "Age of the memory that a set goes on from, 0 is the last set's."),
 }
 """Arguments that become parameters of the node where they are given; else the files below config/ decide."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 from tiny_nuscenes import HEIGHT, WIDTH
 
+from tggbc_ros.core.config import R50_704
 from tggbc_ros.core.geometry import rigid, yaw_rotation
+from tggbc_ros.core.preprocess import raw_to_network
 from tggbc_ros.core.types import Boxes3D
 from tggbc_ros.data.nuscenes import NuScenes
 from tggbc_ros.data.records import CAMERA_NAMES, Annotations, Sample
@@ -63,6 +66,35 @@ def test_image_of_another_size_is_refused(sample: Sample) -> None:
     encoded = cv2.imencode(".jpg", np.zeros((10, 20, 3), np.uint8))[1].tobytes()
     with pytest.raises(ValueError, match=f"is 20x10, expected {WIDTH}x{HEIGHT}"):
         replace(sample.cameras[0], jpeg=encoded).image()
+
+
+def test_a_bomb_is_refused_before_it_is_decoded(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("it was decoded"))
+    encoded = bytearray(cv2.imencode(".jpg", np.zeros((10, 20, 3), np.uint8))[1].tobytes())
+    place = encoded.index(b"\xff\xc0") + 5
+    encoded[place : place + 4] = struct.pack(">HH", 9000, 9000)
+    shot = replace(sample.cameras[0], jpeg=bytes(encoded))
+    with pytest.raises(ValueError, match=f"is 9000x9000, expected {WIDTH}x{HEIGHT}"):
+        shot.image()
+    with pytest.raises(ValueError, match="is 9000x9000, expected at most 64000000 pixels"):
+        replace(shot, width=9000, height=9000).image()
+
+
+def test_images_decoded_for_a_network_bring_their_intrinsics(sample: Sample) -> None:
+    smooth = cv2.resize(np.random.default_rng(0).integers(0, 255, (9, 16, 3), np.uint8), (1600, 900))
+    encoded = cv2.imencode(".jpg", smooth)[1].tobytes()
+    shots = tuple(replace(shot, jpeg=encoded, width=1600, height=900) for shot in sample.cameras)
+    large = replace(sample, cameras=shots)
+    full, reduced = large.camera_frame(), large.camera_frame(R50_704)
+    assert full.images[0].shape == (900, 1600, 3)
+    assert reduced.images[0].shape == (450, 800, 3)
+    np.testing.assert_array_equal(full.rig.intrinsics, large.rig().intrinsics)
+    np.testing.assert_allclose(reduced.rig.intrinsics, np.diag([0.5, 0.5, 1.0]) @ full.rig.intrinsics)
+    np.testing.assert_allclose(
+        raw_to_network(reduced, R50_704) @ reduced.rig.intrinsics,
+        raw_to_network(full, R50_704) @ full.rig.intrinsics,
+        rtol=1e-6,
+    )
 
 
 def test_lidar2global_composes_mounting_and_pose() -> None:

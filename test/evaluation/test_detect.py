@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from ten_classes import SPLIT
 from tiny_model import TINY, tiny_network
 
-from tggbc_ros.core.config import DecodeConfig, MemoryConfig, PruningConfig
+from tggbc_ros.core.config import DecodeConfig, MemoryConfig, PreprocessConfig, PruningConfig
 from tggbc_ros.core.detector import Detector, Network
 from tggbc_ros.core.geometry import transform_boxes
 from tggbc_ros.core.types import Boxes3D
@@ -110,3 +112,22 @@ def test_sweeps_are_seen_and_keyframes_scored(network: Network, root: Path, spli
     np.testing.assert_allclose(boxes_of(gated, last).center, boxes_of(slow, last).center, atol=1e-4)
     assert np.abs(boxes_of(every, last).score - boxes_of(slow, last).score).max() > 1e-3
     assert (every.settings["memory_interval_s"], gated.settings["memory_interval_s"]) == (0.0, 0.5)
+
+
+def test_images_come_as_the_node_would_take_them(network: Network, split: Split) -> None:
+    """Decoded smaller and resized by the fast filter, intrinsics and all."""
+    first = split.scenes["scene-0001"][0]
+    smooth = cv2.resize(np.random.default_rng(0).integers(0, 255, (9, 16, 3), np.uint8), (320, 180))
+    encoded = cv2.imencode(".jpg", smooth)[1].tobytes()
+    large = replace(first, cameras=tuple(replace(s, jpeg=encoded, width=320, height=180) for s in first.cameras))
+    one, fast = Split("one", {"scene": (large,)}), PreprocessConfig(resize="fast")
+    (full,) = Sweep(network, PRUNINGS[:1], DECODE).run(one, lambda: None)
+    (reduced,) = Sweep(network, PRUNINGS[:1], DECODE, images=fast, reduced=True).run(one, lambda: None)
+    frame = large.camera_frame(TINY)
+    assert frame.images[0].shape == (45, 80, 3)
+    alone, _ = Detector(network, PRUNINGS[0], decode=DECODE, images=fast).step(frame)
+    assert same(boxes_of(reduced, large), large, alone)
+    assert not same(boxes_of(full, large), large, alone)
+    np.testing.assert_allclose(boxes_of(full, large).score, boxes_of(reduced, large).score, atol=0.05)
+    assert (full.settings["jpeg_decode"], full.settings["resize"]) == ("full", "exact")
+    assert (reduced.settings["jpeg_decode"], reduced.settings["resize"]) == ("reduced", "fast")

@@ -9,6 +9,7 @@ import numpy as np
 
 from tggbc_ros.evaluation.plot import accuracy_plot
 from tggbc_ros.evaluation.results import Row
+from tggbc_ros.ros.palette import load_palette
 
 
 def row(keep_ratio: float | None, score: float) -> Row:
@@ -19,7 +20,7 @@ def curve_pixels(path: Path, left: bool) -> int:
     """How many pixels of one half have the colour of the NDS curve."""
     picture = cv2.imread(str(path))
     half = picture[:, : picture.shape[1] // 2] if left else picture[:, picture.shape[1] // 2 :]
-    return int((np.abs(half.astype(int) - [0xB2, 0x72, 0x00]).max(axis=-1) < 20).sum())
+    return int((np.abs(half.astype(int) - load_palette(()).curves["NDS"]).max(axis=-1) < 20).sum())
 
 
 def test_curves_in_both_panels(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ are those of the named converters.
 from __future__ import annotations
 
 import array
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,14 @@ from synthetic_rig import (
 from tf2_msgs.msg import TFMessage
 
 from tggbc_ros.core.geometry import invert_rigid, quaternion_from_rotation
-from tggbc_ros.data.bag import TYPESTORE
+from tggbc_ros.data.bag import TYPESTORE, offered_qos
+from tggbc_ros.data.mcap_file import Message
 from tggbc_ros.ros import convert
 from tggbc_ros.ros.params import CAMERAS
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
+
+import foxglove_messages as foxglove  # noqa: E402
 
 Entry = tuple[int, str, Any]
 BRIDGE_DELAY_NS = 100_000_000_000_000_000
@@ -155,6 +161,47 @@ def ros2_dataset_bridge(sets: Sequence[int]) -> list[Entry]:
     return entries
 
 
+def nuscenes2mcap(sets: Sequence[int]) -> list[Message]:
+    """foxglove/nuscenes2mcap, not a bag yet: Foxglove's protobuf, names in lower case, all transforms on /tf.
+
+    A keyframe's messages have the log time of its lidar, which is newer than its images, and each sensor's transform
+    comes before its image, the calibration after it. Between keyframes there are poses of other sensors' readings.
+    """
+    messages = []
+    for index in sets:
+        lidar_ns = START_NS + index * PERIOD_NS + len(CAMERAS) * STAGGER_NS
+        messages += [_foxglove_pose(lidar_ns), _foxglove_mounting("LIDAR_TOP", LIDAR2EGO, lidar_ns)]
+        for stamp_ns, name, image in shots([index]):
+            frame, size = name.lower(), (WIDTH, HEIGHT)
+            info = foxglove.camera_calibration(stamp_ns, frame, size, INTRINSICS.ravel().tolist())
+            encoded = foxglove.compressed_image(stamp_ns, frame, bytes(image.data))
+            messages.append(_foxglove_mounting(name, CAM2EGO[name], lidar_ns))
+            messages.append(_foxglove(lidar_ns, f"/{frame}/image_rect_compressed", "CompressedImage", encoded))
+            messages.append(_foxglove(lidar_ns, f"/{frame}/camera_info", "CameraCalibration", info))
+        messages.append(_foxglove(lidar_ns, "/lidar_top", "PointCloud", foxglove.timestamp(lidar_ns)))
+        messages += [_foxglove_pose(lidar_ns + later_ns) for later_ns in range(80_000_000, 400_000_000, 80_000_000)]
+    return messages
+
+
+def _foxglove(log_ns: int, topic: str, schema: str, data: bytes) -> Message:
+    return Message(log_ns, topic, "protobuf", f"foxglove.{schema}", data)
+
+
+def _foxglove_pose(stamp_ns: int) -> Message:
+    return _foxglove_transform(stamp_ns, "map", "base_link", ego2global(stamp_ns))
+
+
+def _foxglove_mounting(sensor: str, matrix: np.ndarray, stamp_ns: int) -> Message:
+    return _foxglove_transform(stamp_ns, "base_link", sensor.lower(), matrix)
+
+
+def _foxglove_transform(stamp_ns: int, parent: str, child: str, matrix: np.ndarray) -> Message:
+    turn = quaternion_from_rotation(matrix[:3, :3])
+    return _foxglove(
+        stamp_ns, "/tf", "FrameTransform", foxglove.frame_transform(stamp_ns, parent, child, matrix[:3, 3], turn)
+    )
+
+
 def write_bag(path: Path, entries: Sequence[Entry]) -> Path:
     """A rosbag2 of these messages."""
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
@@ -163,7 +210,10 @@ def write_bag(path: Path, entries: Sequence[Entry]) -> Path:
             package = type(message).__module__.split(".")[0]
             kind = f"{package}/msg/{type(message).__name__}"
             if topic not in connections:
-                connections[topic] = writer.add_connection(topic, kind, typestore=TYPESTORE)
+                quality = [offered_qos(topic)]
+                connections[topic] = writer.add_connection(
+                    topic, kind, typestore=TYPESTORE, offered_qos_profiles=quality
+                )
             writer.write(connections[topic], log_ns, serialize_message(message))
     return path
 

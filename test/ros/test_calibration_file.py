@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import yaml
 from bag_families import write_calibration
-from synthetic_rig import CAM2EGO, HEIGHT, INTRINSICS, LIDAR2EGO, WIDTH
+from synthetic_rig import CAM2EGO, HEIGHT, INTRINSICS, LIDAR2EGO, WIDTH, camera_info, pixels
 
 from tggbc_ros.ros import calibration_file, convert
+from tggbc_ros.ros.lenses import Lenses, make_lens
 from tggbc_ros.ros.params import CAMERAS
 
 
@@ -34,9 +35,46 @@ def test_no_file_is_no_calibration_and_more_cameras_than_asked_for_are_left_out(
     assert list(calibration_file.load(str(path), CAMERAS[2:4])) == list(CAMERAS[2:4])
 
 
-def test_distortion_may_stand_there(tmp_path: Path) -> None:
-    path = edited(tmp_path, lambda rig: rig["CAM_BACK"].update(distortion=[0.1, -0.2, 0.0, 0.0, 0.0]))
-    assert list(calibration_file.load(str(path), CAMERAS)["CAM_BACK"].info().d) == []
+@pytest.mark.parametrize(
+    ("model", "coefficients"),
+    [
+        ("plumb_bob", [0.1, -0.2, 0.0, 0.01, 0.05]),
+        ("equidistant", [0.02, 0.01, -0.01, 0.003]),
+        ("rational_polynomial", [0.1, -0.2, 0.0, 0.01, 0.05, 0.2, -0.1, 0.02]),
+    ],
+)
+def test_distortion_reaches_the_lens(tmp_path: Path, model: str, coefficients: list[float]) -> None:
+    path = edited(tmp_path, of_back(distortion=coefficients, distortion_model=model))
+    info = calibration_file.load(str(path), CAMERAS)["CAM_BACK"].info()
+    shown = pixels(seed=3)
+    found = Lenses().lens("CAM_BACK", info, shown)
+    published = camera_info("CAM_BACK", 1)
+    published.distortion_model, published.d = model, coefficients
+    expected = make_lens(published, shown)
+    np.testing.assert_array_equal(found.straighten(shown), expected.straighten(shown))
+    np.testing.assert_array_equal(found.intrinsics, expected.intrinsics)
+    assert np.abs(found.straighten(shown).astype(int) - shown).max() > 20
+
+
+def test_plumb_bob_is_the_default_and_without_distortion_there_is_no_lens(tmp_path: Path) -> None:
+    path = edited(tmp_path, of_back(distortion=[0.1, -0.2, 0.0, 0.0, 0.0]))
+    found = calibration_file.load(str(path), CAMERAS)
+    assert found["CAM_BACK"].info().distortion_model == "plumb_bob"
+    assert Lenses().lens("CAM_FRONT", found["CAM_FRONT"].info(), pixels(seed=3)) is None
+
+
+def test_what_is_saved_reads_back(tmp_path: Path) -> None:
+    path = edited(tmp_path, of_back(distortion=[0.1, 1 / 3, 0.0, 1e-17], distortion_model="equidistant"))
+    first = calibration_file.load(str(path), CAMERAS)
+    calibration_file.save(tmp_path / "again.yaml", first)
+    second = calibration_file.load(str(tmp_path / "again.yaml"), CAMERAS)
+    for name in CAMERAS:
+        numbers = [(c.width, c.height, c.intrinsics, c.mounted_on, c.distortion) for c in (first[name], second[name])]
+        assert numbers[0] == numbers[1]
+        np.testing.assert_allclose(first[name].mounting, second[name].mounting, rtol=0, atol=1e-14)
+    assert second["CAM_BACK"].distortion_model == "equidistant"
+    with pytest.raises(FileExistsError, match="again.yaml"):
+        calibration_file.save(tmp_path / "again.yaml", first)
 
 
 def edited(tmp_path: Path, edit: Callable[[dict[str, Any]], object]) -> Path:
@@ -68,6 +106,11 @@ def of_back(**changes: object) -> Callable[[dict[str, Any]], object]:
         (of_back(camera2lidar=[0] * 7), "camera CAM_BACK has camera2base and camera2lidar, expected one of"),
         (lambda rig: rig["CAM_BACK"].pop("camera2base"), "camera CAM_BACK has no mounting, expected one of"),
         (of_back(focal=3), "camera CAM_BACK: focal is unknown, expected camera2base, "),
+        (of_back(distortion=[1, 2, 3]), "distortion is [1, 2, 3], expected 4 or 5 numbers for plumb_bob"),
+        (of_back(distortion=0.1), "camera CAM_BACK: distortion is 0.1, expected 4 or 5 numbers for plumb_bob"),
+        (of_back(distortion=[float("nan")] * 4), "expected 4 finite numbers"),
+        (of_back(distortion_model="equidistant"), "distortion is None, expected 4 numbers for equidistant"),
+        (of_back(distortion=[0] * 4, distortion_model="ftheta"), "distortion_model is 'ftheta', expected one of plumb"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, edit: Callable[[dict[str, Any]], object], message: str) -> None:

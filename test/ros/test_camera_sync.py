@@ -125,6 +125,15 @@ def test_what_waits_from_the_old_pass_goes_when_the_first_camera_begins_again() 
     assert account.totals().drops == {"image_time_jump": 4}
 
 
+def test_a_set_without_some_of_its_cameras_has_their_times_no_more() -> None:
+    images = tuple(Stored(stamp, float(stamp), None) for stamp in (10, 20, 30))
+    whole: ImageSet[None] = ImageSet(images, RIG)
+    part = whole.only({"left", "front"})
+    assert (part.cameras, part.images) == (("left", "front"), images[:2])
+    assert (part.reference_ns, part.spread_ns, part.arrival_s) == (20, 10, 20.0)
+    assert whole.only(RIG).images == images
+
+
 def test_lost_images_cost_only_their_own_set() -> None:
     account, draw = Account(), random.Random(1)
     events = sweep(10**9, 240)

@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 from sensor_msgs.msg import CompressedImage, Image
-from synthetic_rig import BOXES, CAM2EGO, INTRINSICS, LIDAR2EGO, camera_info, jpeg, pixels, raw
+from synthetic_rig import BOXES, CAM2EGO, INTRINSICS, LIDAR2EGO, WIDTH, camera_info, jpeg, pixels, raw
 
+from tggbc_ros.core.config import DEMO, R50_704, VOV_800, ModelConfig
 from tggbc_ros.core.geometry import invert_rigid
 from tggbc_ros.ros import convert
 from tggbc_ros.ros.drops import BadInputError
@@ -177,6 +178,52 @@ def test_a_cut_file_is_found_before_decoding(message: CompressedImage) -> None:
     for length in (len(message.data) // 2, len(message.data) - 2):
         with pytest.raises(BadInputError, match="cut off"):
             convert.bgr_image(CompressedImage(format=message.format, data=message.data[:length]))
+
+
+def large_jpeg(height: int, width: int) -> CompressedImage:
+    coarse = np.random.default_rng(1).integers(0, 255, (9, 16, 3), dtype=np.uint8)
+    smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    return CompressedImage(format="jpeg", data=array.array("B", cv2.imencode(".jpg", smooth)[1].tobytes()))
+
+
+@pytest.mark.parametrize(
+    ("size", "model", "expected"),
+    [
+        ((900, 1600), R50_704, (450, 800)),
+        ((900, 1600), VOV_800, (450, 800)),
+        ((900, 1600), DEMO, (225, 400)),
+        ((901, 1603), R50_704, (451, 802)),
+        ((720, 1280), R50_704, (720, 1280)),
+    ],
+)
+def test_a_reduced_jpeg_covers_the_network_and_is_the_same_picture(
+    size: tuple[int, int], model: ModelConfig, expected: tuple[int, int]
+) -> None:
+    message = large_jpeg(*size)
+    found = convert.decoded(message, model)
+    assert found.pixels.shape == (*expected, 3)
+    assert found.full_size == size
+    full = convert.decoded(message)
+    assert full.pixels.shape == (*size, 3)
+    smaller = cv2.resize(full.pixels, expected[::-1], interpolation=cv2.INTER_AREA)
+    assert np.abs(smaller.astype(int) - found.pixels).mean() < 1.5
+
+
+def test_intrinsics_of_a_reduced_image_follow_it_even_where_camera_info_has_no_size() -> None:
+    found = convert.decoded(large_jpeg(900, 1600), R50_704)
+    info = camera_info("CAM_FRONT", 1)
+    info.width = info.height = 0
+    matrix = convert.intrinsics(convert.with_size(info, found.full_size), found.pixels)
+    np.testing.assert_allclose(matrix, np.diag([0.5, 0.5, 1.0]) @ INTRINSICS)
+    assert (info.width, info.height) == (0, 0)
+    assert convert.with_size(camera_info("CAM_FRONT", 1), (1, 1)).width == WIDTH
+
+
+def test_only_jpegs_are_reduced() -> None:
+    large = np.zeros((900, 1600, 3), np.uint8)
+    file = CompressedImage(format="png", data=array.array("B", cv2.imencode(".png", large)[1].tobytes()))
+    assert convert.decoded(file, R50_704).pixels.shape == large.shape
+    assert convert.decoded(image("bgr8", large), R50_704).pixels.shape == large.shape
 
 
 def test_other_encodings_go_to_cv_bridge(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,7 +99,7 @@ def test_published_boxes_are_the_cores_in_base_link(rig: SyntheticRig, domain_id
         assert (report.sets_received, report.sets_published, report.drops, report.resets) == (4, 4, [], [])
         assert (report.weights, report.model, report.backend, report.device) == ("RANDOM", "tiny", "torch", "cpu")
         assert report.spread_ms == pytest.approx(35.0)
-        assert [s.stage for s in report.stages][:2] == ["images", "poses"]
+        assert [s.stage for s in report.stages][:3] == ["wait", "images", "poses"]
         assert 0 < sum(s.ms for s in report.stages) <= report.latency_ms + 50
         assert rig.spin_until(lambda: len(rig.received["markers"]) == 4)
         assert rig.spin_until(lambda: len(rig.received["detections"]) == 4)

@@ -5,13 +5,36 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
+from sensor_msgs.msg import CameraInfo
 
 from tggbc_ros.core.config import KeepConfig, PruningConfig
 from tggbc_ros.core.types import StepReport
-from tggbc_ros.ros.diagnostics import pruning_status, rig_status, sync_status
+from tggbc_ros.ros.camera_topics import Feed
+from tggbc_ros.ros.diagnostics import (
+    Pose,
+    camera_status,
+    memory_status,
+    network_status,
+    node_status,
+    pose_status,
+    pruning_status,
+    rig_status,
+    stage_status,
+    sync_status,
+)
 from tggbc_ros.ros.drops import Totals
+from tggbc_ros.ros.params import Settings
+from tggbc_ros.ros.report import Identity
+from tggbc_ros.ros.stage_times import Spread
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+
+
+NOW_S = 1000.0
+
+
+def values_of(status: DiagnosticStatus) -> dict[str, str]:
+    return {pair.key: pair.value for pair in status.values}
 
 
 def totals(published: int, **drops: int) -> Totals:
@@ -25,6 +48,7 @@ def totals(published: int, **drops: int) -> Totals:
         (None, totals(0), WARN, "no complete set yet"),
         (None, totals(3), OK, "3 of 3 sets published"),
         (totals(3), totals(5, set_superseded=4), OK, "5 of 9 sets published"),
+        (totals(3), totals(3, set_paused=4), OK, "3 of 7 sets published"),
         (totals(3, image_late=1), totals(5, image_late=9), OK, "5 of 5 sets published"),
         (totals(3), totals(5, set_pose_missing=1), WARN, "sets dropped: set_pose_missing"),
         (totals(5, set_pose_missing=1), totals(5, set_pose_missing=3), ERROR, "sets dropped: set_pose_missing"),
@@ -66,3 +90,117 @@ def test_rig_warns_of_missing_cameras_and_tells_of_masks() -> None:
     status = rig_status(("a", "b", "c"), ("a", "c"), {})
     assert (status.level, status.message) == (WARN, "without a, c")
     assert {pair.key: pair.value for pair in status.values} == {"cameras": "3", "missing": "a c"}
+
+
+def feed(*arrivals_s: float, info: CameraInfo | None = None) -> Feed:
+    """A camera that sent images at these times before NOW_S."""
+    found = Feed((), (), info=info or CameraInfo())
+    for arrival_s in arrivals_s:
+        found.note_arrival(NOW_S - arrival_s)
+    return found
+
+
+def camera(found: Feed, calibrated: bool = False, **limits: float) -> DiagnosticStatus:
+    return camera_status("front", found, calibrated, Settings(**limits), NOW_S)
+
+
+def test_cameras_are_fresh_slow_stale_or_were_never_seen() -> None:
+    four_hertz = [2.0, 1.75, 1.5, 1.25, 1.0]
+    assert (camera(feed()).level, camera(feed()).message) == (ERROR, "never seen")
+    fresh = camera(feed(*four_hertz))
+    assert (fresh.level, fresh.message) == (OK, "fresh")
+    assert (values_of(fresh)["rate_hz"], values_of(fresh)["age_s"]) == ("4.00", "1.000")
+    slow = camera(feed(*four_hertz), diagnostics_min_rate_hz=5.0)
+    assert (slow.level, slow.message) == (WARN, "slow: 4.0 images a second, expected 5 or more")
+    assert camera(feed(*four_hertz), diagnostics_min_rate_hz=3.9).level == OK
+    stale = camera(feed(*four_hertz), diagnostics_stale_s=0.9)
+    assert (stale.level, stale.message) == (ERROR, "stale: silent for 1.0 s")
+
+
+def test_a_rate_is_that_of_the_last_seconds() -> None:
+    paused = feed(60.0, 59.9, 59.8, 2.0, 1.0)
+    assert paused.rate_hz(NOW_S) == 1.0
+    assert paused.rate_hz(NOW_S + 3.5) is None
+    assert paused.images == 5
+
+
+def test_a_camera_is_bad_from_an_error_to_the_next_usable_image() -> None:
+    found = feed(0.5, 0.25)
+    found.note_error("bad_image: half of it", NOW_S - 0.25)
+    status = camera(found)
+    assert (status.level, status.message) == (ERROR, "bad: bad_image: half of it")
+    found.usable = True
+    status = camera(found)
+    assert (status.level, status.message) == (OK, "fresh")
+    told = values_of(status)
+    assert (told["bad_images"], told["last_error"], told["last_error_age_s"]) == ("1", "bad_image: half of it", "0.250")
+
+
+def test_intrinsics_may_come_from_a_file() -> None:
+    found = feed(0.5)
+    found.info = None
+    assert camera(found).message == "no CameraInfo"
+    status = camera(found, calibrated=True)
+    assert (status.level, values_of(status)["camera_info"]) == (OK, "calibration_file")
+
+
+@pytest.mark.parametrize(
+    ("pose", "level", "message"),
+    [
+        (Pose(None, 9.0, {}), ERROR, "never seen: no pose of base_link in map"),
+        (Pose(5_000_000_000, 1.9, {}), OK, "tf"),
+        (Pose(5_000_000_000, 2.1, {}), ERROR, "stale: none newer for 2.1 s"),
+        (Pose(0, 99.0, {}), OK, "tf"),
+        (Pose(5_000_000_000, 0.1, {"lidar": "parameter lidar2base"}), WARN, "mountings not from TF: lidar"),
+    ],
+)
+def test_ego_pose(pose: Pose, level: bytes, message: str) -> None:
+    status = pose_status(pose, Settings(), {"set_pose_timeout": 3, "set_superseded": 1})
+    assert (status.level, status.message) == (level, message)
+    told = values_of(status)
+    assert (told["set_pose_timeout"], "set_superseded" in told) == ("3", False)
+    assert told["lidar2base"] == pose.fixed.get("lidar", "TF")
+
+
+@pytest.mark.parametrize(
+    ("p95_ms", "level", "message"),
+    [
+        (500.0, OK, "latency p95 500 ms"),
+        (501.0, WARN, "latency p95 501 ms, expected at most 500"),
+        (2001.0, ERROR, "latency p95 2001 ms, expected at most 2000"),
+    ],
+)
+def test_stages_are_judged_by_their_latency(p95_ms: float, level: bytes, message: str) -> None:
+    spreads = {"decode": Spread(1.0, 1e6, 1e6), "latency": Spread(10.0, p95_ms, 1e6)}
+    status = stage_status(spreads, Settings())
+    assert (status.level, status.message) == (level, message)
+    told = values_of(status)
+    assert (told["decode: p50_ms"], told["latency: max_ms"]) == ("1.0", "1000000.0")
+    assert stage_status({}, Settings()).level == OK
+
+
+def test_memory_warns_of_a_reset_once() -> None:
+    before = Totals(3, 3, {}, {"service": 1}, "service")
+    now = Totals(4, 4, {}, {"paused": 1, "service": 1}, "paused")
+    status = memory_status(now, before, step(feasible=True))
+    assert (status.level, status.message) == (WARN, "dropped: paused")
+    assert values_of(status) == {
+        "resets: paused": "1", "resets: service": "1", "last_reset_cause": "paused", "age_s": "0.000",
+    }  # fmt: skip
+    assert memory_status(now, now, step(feasible=True)).level == OK
+    assert memory_status(now, None, None).message == "empty"
+
+
+def test_node_and_network() -> None:
+    found = [
+        node_status(*state) for state in (("active", True, False), ("active", True, True), ("inactive", False, False))
+    ]
+    assert [(status.level, status.message) for status in found] == [
+        (OK, "active"), (OK, "active, paused: nobody subscribes"), (WARN, "inactive"),
+    ]  # fmt: skip
+    dead = node_status("active", False, True)
+    assert (dead.level, dead.message) == (ERROR, "the worker thread has died")
+    named = network_status(Identity("demo", "demo.safetensors 12ab", "torch", "cpu"), {"rss_mb": 512.4})
+    assert (named.level, named.message, values_of(named)["rss_mb"]) == (OK, "demo.safetensors 12ab", "512")
+    assert network_status(Identity("demo", "RANDOM", "torch", "cpu"), {}).level == WARN
+    assert network_status(None, {}).message == "not loaded"

@@ -13,7 +13,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from tggbc_ros.core.config import CarryConfig, DecodeConfig, KeepConfig, MemoryConfig, PruningConfig, RaysConfig
-from tggbc_ros.ros import params
+from tggbc_ros.ros import param_node
 from tggbc_ros.ros.params import LIVE, Settings
 
 
@@ -40,8 +40,10 @@ def test_defaults_are_the_cores_own() -> None:
     keep = {"keep_ratio", "keep_mode", "keep_mass", "min_keep_ratio", "max_keep_ratio"}
     budget = {"latency_budget_ms", "latency_budget_of"}
     prune = {"prune_schedule", "prune_layers", "prune_ratios", "prune_queries", "prune_reactivate"}
-    others = {"carry_ratio", "carry_refresh", "score_threshold", "memory_interval_s"}
-    assert keep | budget | prune | others == LIVE
+    others = {"carry_ratio", "carry_refresh", "score_threshold", "memory_interval_s", "pause_without_subscribers"}
+    others |= {"overlay_width", "overlay_kept_keys"}
+    limits = {"stale_s", "min_rate_hz", "latency_warn_ms", "latency_error_ms"}
+    assert keep | budget | prune | others | {f"diagnostics_{limit}" for limit in limits} == LIVE
 
 
 def test_declared_values_reach_the_core(nodes) -> None:
@@ -49,16 +51,16 @@ def test_declared_values_reach_the_core(nodes) -> None:
     node = nodes(
         keep_ratio=0.3, prune_layers=2, prune_queries=-1, max_boxes=7, memory_max_gap_s=1.5, camera_names=cameras
     )
-    settings = params.declare(node)
+    settings = param_node.declare(node)
     assert settings.pruning() == PruningConfig(0.3, 2, -1)
     assert settings.decode() == DecodeConfig(max_boxes=7)
     assert settings.memory().max_gap_s == 1.5
     assert settings.camera_names == ("left", "right")
-    assert params.read(node) == settings
+    assert param_node.read(node) == settings
 
 
-def test_how_often_memory_is_written_reaches_the_core(nodes) -> None:
-    assert params.declare(nodes(memory_interval_s=0.5)).memory() == MemoryConfig(interval_s=0.5)
+def test_how_old_memory_should_be_reaches_the_core(nodes) -> None:
+    assert param_node.declare(nodes(memory_interval_s=0.2)).memory() == MemoryConfig(interval_s=0.2)
     with pytest.raises(ValueError, match="interval_s is 3.0, expected in .* which is 2"):
         Settings(memory_interval_s=3.0)
 
@@ -69,7 +71,7 @@ def test_every_pruning_parameter_reaches_the_core(nodes) -> None:
         keep_mass=0.7, min_keep_ratio=0.15, max_keep_ratio=0.9, latency_budget_ms=33.0, latency_budget_of="frame",
         carry_ratio=0.6, carry_refresh=5, ray_tolerance_m=0.5,
     )  # fmt: skip
-    settings = params.declare(node)
+    settings = param_node.declare(node)
     keep = KeepConfig("budget", 0.7, 0.15, 0.9, 33.0, "frame")
     expected = PruningConfig(
         0.2, schedule="ratios", ratios=(0.8, 0.5), reactivate=True, keep=keep, carry=CarryConfig(0.6, 5)
@@ -80,7 +82,7 @@ def test_every_pruning_parameter_reaches_the_core(nodes) -> None:
 
 def test_every_field_is_declared_with_type_and_description(nodes) -> None:
     node = nodes()
-    assert params.declare(node) == Settings()
+    assert param_node.declare(node) == Settings()
     for item in dataclasses.fields(Settings):
         descriptor = node.describe_parameter(item.name)
         assert descriptor.description
@@ -101,7 +103,7 @@ def test_every_field_is_declared_with_type_and_description(nodes) -> None:
 )
 def test_bad_values_at_the_start_name_the_parameter(nodes, name: str, value: object, error: type[Exception]) -> None:
     with pytest.raises(error, match=name):
-        params.declare(nodes(**{name: value}))
+        param_node.declare(nodes(**{name: value}))
 
 
 @pytest.mark.parametrize(
@@ -132,6 +134,7 @@ def test_bad_values_at_the_start_name_the_parameter(nodes, name: str, value: obj
         ({"carry_ratio": 0.1, "keep_ratio": 0.05}, "carry_refresh is 8, expected more than 1 / carry_ratio, 10 frames"),
         ({"prune_reactivate": True}, "prune_reactivate is True, expected False where keys are trimmed only once"),
         ({"ray_tolerance_m": -0.1}, "ray_tolerance_m is -0.1"),
+        ({"diagnostics_latency_warn_ms": 3e3}, "diagnostics_latency_error_ms is 2000.0, expected at least 3000.0"),
         ({"image_topic": "camera {camera}"}, "image_topic gives 'camera CAM_FRONT', expected a topic name"),
         ({"image_topic": "/camera/image"}, r"image_topic is '/camera/image', expected \{camera\} in it"),
         ({"lidar2base": (1.0, 2.0)}, "seven numbers"),
@@ -144,6 +147,12 @@ def test_bad_settings_say_what_was_expected(change: dict[str, object], words: st
         Settings(**change)
 
 
+def test_the_fewest_cameras_are_all_unless_told_otherwise() -> None:
+    assert Settings().fewest_cameras == 6
+    assert Settings(camera_names=("a", "b", "c")).fewest_cameras == 3
+    assert Settings(min_cameras=4).fewest_cameras == 4
+
+
 def test_fixed_mounting_is_a_matrix() -> None:
     assert Settings().fixed_lidar2base() is None
     half = float(np.sqrt(0.5))
@@ -153,7 +162,7 @@ def test_fixed_mounting_is_a_matrix() -> None:
 
 def test_changes_leave_the_rest_and_pass_foreign_parameters() -> None:
     changes = [Parameter("keep_ratio", value=0.4), Parameter("use_sim_time", value=True)]
-    assert params.with_changes(Settings(model="vov_800"), changes) == Settings(model="vov_800", keep_ratio=0.4)
+    assert param_node.with_changes(Settings(model="vov_800"), changes) == Settings(model="vov_800", keep_ratio=0.4)
 
 
 def test_paths_are_taken_literally() -> None:

@@ -150,6 +150,36 @@ def test_a_camera_goes_missing_and_comes_back(rig: SyntheticRig, domain_id: int)
         assert report.sets_received == report.sets_published + drops
 
 
+def test_a_bad_image_is_a_missing_camera_where_fewer_are_enough(rig: SyntheticRig, domain_id: int) -> None:
+    half = jpeg(MISSING, rig.stamps_ns(0)[MISSING])
+    half.data = half.data[: len(half.data) // 2]
+    cells = np.stack([np.full(TINY.feature_size, name != MISSING) for name in CAMERAS])
+    with detector_process(domain_id, min_cameras=5, camera_timeout_s=60.0, diagnostics_stale_s=60.0):
+        rig.wait_for_detector()
+        report = rig.publish_until_report(0, **{MISSING: half})
+        assert (report.missing_cameras, list(report.keys)) == ([MISSING], [5 * CELLS] * 2)
+        detector = core()
+        expected, _ = detector.step(expected_frame(rig, 0, cells))
+        assert_same_boxes(boxes_of(rig, nanoseconds(report)), expected)
+        assert {count.cause: count.count for count in report.drops} == {"image_bad_image": 1}
+        rig.received["diagnostics"].clear()
+        assert rig.spin_until(lambda: rig.diagnostic(f"detector: camera {MISSING}"))
+        status = rig.diagnostic(f"detector: camera {MISSING}")
+        assert status.level == DiagnosticStatus.ERROR
+        assert status.message.startswith("bad: bad_image: JPEG of 160x90 is cut off after ")
+
+        late = rig.stamps_ns(1)
+        other = jpeg("CAM_FRONT", late["CAM_FRONT"])
+        other.data = other.data[:100]
+        half.header.stamp = jpeg(MISSING, late[MISSING]).header.stamp
+        rig.publish_set(1, **{MISSING: half, "CAM_FRONT": other})
+        assert rig.spin_until(lambda: rig.drops().get("set_bad_image") == "1")
+        report = rig.publish_until_report(2)
+        assert (report.missing_cameras, list(report.keys)) == ([], [6 * CELLS] * 2)
+        assert {count.cause: count.count for count in report.drops} == {"image_bad_image": 1, "set_bad_image": 1}
+        assert (report.sets_received, report.sets_published) == (3, 2)
+
+
 def changed_info(name: str, **changes: object) -> CameraInfo:
     info = camera_info(name, 1)
     for field, value in changes.items():

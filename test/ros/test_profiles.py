@@ -20,6 +20,7 @@ import bag_families as families
 import numpy as np
 import pytest
 import torch
+from mcap_writer import write_mcap
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -34,9 +35,10 @@ from tggbc_ros.backends import load_network
 from tggbc_ros.core.config import MODELS
 from tggbc_ros.core.detector import Network
 from tggbc_ros.core.geometry import quaternion_from_rotation
-from tggbc_ros.ros.bag_player import find_message_class, open_bag
+from tggbc_ros.ros.bag_player import PlayError, find_message_class, open_bag
 from tggbc_ros.ros.detector_node import DetectorNode
 from tggbc_ros.ros.drops import Totals
+from tggbc_ros.tools.bag import main as bag_tool
 
 PROFILES = Path(__file__).parents[2] / "config" / "profiles"
 SETS = range(4)
@@ -115,10 +117,11 @@ class Player:
 
 @pytest.fixture
 def play(context: Context, network: Network, tmp_path: Path) -> Callable[..., Result]:
-    """Play entries as a bag into a node with that profile."""
+    """Play entries, or a bag that is there, into a node with that profile."""
 
-    def run(profile: str, entries: Sequence[families.Entry], **parameters: Any) -> Result:
-        bag = families.write_bag(tmp_path / f"{profile}_{len(list(tmp_path.iterdir()))}", entries)
+    def run(profile: str, entries: Sequence[families.Entry] | Path, **parameters: Any) -> Result:
+        new = tmp_path / f"{profile}_{len(list(tmp_path.iterdir()))}"
+        bag = entries if isinstance(entries, Path) else families.write_bag(new, entries)
         given = {"model": "tiny", "use_sim_time": True} | parameters
         node = DetectorNode(
             lambda *_: network,
@@ -211,6 +214,16 @@ def test_stamp_zero_without_the_policy_is_dropped(play: Callable[..., Result], t
 def test_stamped_when_published_with_the_pose_last(play: Callable[..., Result]) -> None:
     found = play("ros2_dataset_bridge", families.ros2_dataset_bridge(SETS))
     assert sum(set_drops(found).values()) == 1  # the first set has no pose before it
+    same(found, play("nuscenes", families.our_own(SETS[1:])))
+
+
+def test_protobuf_of_foxglove_once_converted(play: Callable[..., Result], tmp_path: Path) -> None:
+    file = write_mcap(tmp_path / "scene.mcap", families.nuscenes2mcap(SETS))
+    with pytest.raises(PlayError, match=r"scene.mcap: .*python -m tggbc_ros.tools.bag convert"), open_bag(file):
+        pass
+    assert bag_tool(["convert", str(file), "--out", str(tmp_path / "scene")]) == 0
+    found = play("nuscenes2mcap", tmp_path / "scene")
+    assert sum(set_drops(found).values()) == 1  # the first set is older than the first pose
     same(found, play("nuscenes", families.our_own(SETS[1:])))
 
 

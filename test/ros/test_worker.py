@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -53,6 +54,22 @@ def test_stop_discards_what_waits_and_what_still_comes() -> None:
     assert bench.worker.stop(timeout_s=20)
     assert bench.done == [1]
     assert bench.discarded == [(2, "stopped"), (3, "stopped")]
+
+
+def test_it_is_idle_until_something_is_offered_and_again_when_it_is_done() -> None:
+    bench = Bench()
+    assert bench.worker.is_idle
+    bench.worker.offer(1)
+    assert not bench.worker.is_idle
+    assert bench.begun.acquire(timeout=20)
+    assert not bench.worker.is_idle
+    bench.permit.release()
+    deadline_s = time.monotonic() + 20
+    while not bench.worker.is_idle:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.001)
+    assert bench.done == [1]
+    assert bench.worker.stop(timeout_s=20)
 
 
 def test_withdraw_names_its_own_cause() -> None:

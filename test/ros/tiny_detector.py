@@ -1,6 +1,6 @@
 """The detector node with a network small enough for tests: 28 ms a set on one core.
 
-TINY_SLEEP_S: how long each decoding sleeps. TINY_FAIL_AT: which decoding fails, counted from 1.
+TINY_SLEEP_S: how long each decoding sleeps. TINY_FAIL_AT: which decodings fail, counted from 1, as 3 or 3,5.
 """
 
 from __future__ import annotations
@@ -38,13 +38,14 @@ def load_network(backend: str, model: ModelConfig, checkpoint: Path | None, devi
     """The real network, with the faults asked for by environment variables."""
     network = backends.load_network(backend, model, checkpoint, device, allow)
     decode, calls = network.decode, 0
-    sleep_s, fail_at = float(os.environ.get("TINY_SLEEP_S", 0)), int(os.environ.get("TINY_FAIL_AT", 0))
+    sleep_s, failing = float(os.environ.get("TINY_SLEEP_S", 0)), os.environ.get("TINY_FAIL_AT", "0")
+    fail_at = {int(number) for number in failing.split(",")}
 
     def faulty(tokens: Tokens, memory: AlignedMemory, pruning: PruningConfig) -> NetworkOutput:
         nonlocal calls
         calls += 1
         time.sleep(sleep_s)
-        if calls == fail_at:
+        if calls in fail_at:
             raise torch.OutOfMemoryError("injected")
         return decode(tokens, memory, pruning)
 

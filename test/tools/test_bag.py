@@ -9,12 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tggbc_ros.data.bag import read_messages
 from tggbc_ros.data.bag_reader import read_samples
+from tggbc_ros.data.mcap_file import Message
 from tggbc_ros.data.sample_folder import moved, read_sample_folder
 from tggbc_ros.tools.bag import main
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 
+import foxglove_messages as foxglove  # noqa: E402
+from mcap_writer import write_mcap  # noqa: E402
 from tiny_nuscenes import edit_table, write_tiny_nuscenes  # noqa: E402
 
 
@@ -74,6 +78,21 @@ def test_info(tmp_path: Path, tiny_root: Path, capsys: pytest.CaptureFixture[str
     latched = "/tf_static 1 tf2_msgs/msg/TFMessage reliable, transient_local, depth 1"
     assert {image, latched} <= {" ".join(line.split()) for line in folder}
     assert folder[6:] == file[6:], "topics do not depend on metadata.yaml"
+
+
+def test_protobuf_is_converted_and_until_then_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = foxglove.frame_transform(7, "map", "base_link", [1.0, 2.0, 3.0], [0.0, 0.0, 0.0, 1.0])
+    messages = [Message(9, "/tf", "protobuf", "foxglove.FrameTransform", data), Message(9, "/a", "json", "", b"{}")]
+    file = write_mcap(tmp_path / "scene.mcap", messages)
+    assert main(["info", str(file)]) == 1
+    assert "use convert" in capsys.readouterr().err
+    bag = tmp_path / "bag"
+    assert main(["convert", str(file), "--out", str(bag), "--storage", "sqlite3"]) == 0
+    assert capsys.readouterr().out == f"wrote {bag}: 1 messages on 1 topics\nleft out: 1 of json\n"
+    (read,) = read_messages(bag)
+    assert (read.timestamp_ns, read.topic, read.message.transforms[0].child_frame_id) == (9, "/tf", "base_link")
+    assert main(["convert", str(file), "--out", str(bag)]) == 1
+    assert capsys.readouterr().err.startswith(f"bag convert {bag}: bag {bag} exists already")
 
 
 def test_program_ends_with_one_line_and_status_one(tmp_path: Path) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import apsw
 import numpy as np
 from rosbags.interfaces import Connection, Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
-from rosbags.rosbag2 import Reader, StoragePlugin, Writer
+from rosbags.rosbag2 import Reader, ReaderError, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from tggbc_ros.core.types import Array
@@ -28,6 +30,27 @@ from tggbc_ros.data.records import Sample
 STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 TYPESTORE = get_typestore(Stores.ROS2_JAZZY)
 _FOREVER = QosTime(sec=9223372036, nsec=854775807)
+
+_DAMAGED = (
+    ReaderError,
+    apsw.Error,
+    struct.error,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    MemoryError,
+    RuntimeError,
+)
+"""What rosbags was seen to raise, itself or from below, on files cut short or with bytes changed."""
+
+
+class BagError(ValueError):
+    """A bag that cannot be read: damaged, or without what is needed of it."""
 
 
 class BagWriter:
@@ -106,7 +129,7 @@ class BagWriter:
     def _connection(self, stamped: Stamped) -> Connection:
         if stamped.topic not in self._connections:
             self._connections[stamped.topic] = self._writer.add_connection(
-                stamped.topic, stamped.msgtype, typestore=TYPESTORE, offered_qos_profiles=[_offered_qos(stamped.topic)]
+                stamped.topic, stamped.msgtype, typestore=TYPESTORE, offered_qos_profiles=[offered_qos(stamped.topic)]
             )
         return self._connections[stamped.topic]
 
@@ -114,15 +137,20 @@ class BagWriter:
 def read_messages(path: Path) -> Iterator[Stamped]:
     """Every message of a bag in time order, decoded; standard types of ROS 2 Jazzy only.
 
-    Raises FileNotFoundError without a bag there.
+    Raises FileNotFoundError without a bag there, BagError naming the bag for one that is damaged.
     """
-    with Reader(path) as reader:
-        for connection, timestamp_ns, data in reader.messages():
-            message: Any = TYPESTORE.deserialize_cdr(data, connection.msgtype)
-            yield Stamped(timestamp_ns, connection.topic, connection.msgtype, message)
+    try:
+        with Reader(path) as reader:
+            for connection, timestamp_ns, data in reader.messages():
+                message: Any = TYPESTORE.deserialize_cdr(data, connection.msgtype)
+                yield Stamped(timestamp_ns, connection.topic, connection.msgtype, message)
+    except FileNotFoundError:
+        raise
+    except _DAMAGED as error:
+        raise BagError(f"bag {path} cannot be read: {type(error).__name__}: {error}") from error
 
 
-def _offered_qos(topic: str) -> Qos:
+def offered_qos(topic: str) -> Qos:
     """Reliable throughout: best-effort bursts of six images lose messages. Static transforms stay for latecomers."""
     latched = topic == TF_STATIC_TOPIC
     depth = {TF_STATIC_TOPIC: 1, TF_TOPIC: 100}.get(topic, 10)

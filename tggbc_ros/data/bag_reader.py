@@ -11,7 +11,7 @@ import numpy as np
 from rosbags.typesys.stores import ros2_jazzy as ros
 
 from tggbc_ros.core.types import Array
-from tggbc_ros.data.bag import read_messages
+from tggbc_ros.data.bag import BagError, read_messages
 from tggbc_ros.data.bag_markers import MarkerArray, annotations_from_markers
 from tggbc_ros.data.bag_messages import LIDAR_FRAME, TF_STATIC_TOPIC, TF_TOPIC, stamp_ns, transform_matrix
 from tggbc_ros.data.records import CameraShot, Sample
@@ -37,8 +37,17 @@ def read_samples(path: Path) -> Iterator[Sample]:
     """The samples of a bag in time order; a set ends when one of its cameras shows up again.
 
     The reference time is that of the ground truth, for a set without one its newest image's. Raw images
-    come as lossless BMP. Raises ValueError naming the bag and what a set lacks.
+    come as lossless BMP. Raises BagError naming the bag and what is wrong with it or what a set lacks.
     """
+    try:
+        yield from _samples(path)
+    except BagError:
+        raise
+    except ValueError as error:
+        raise BagError(f"bag {path}: {error}") from error
+
+
+def _samples(path: Path) -> Iterator[Sample]:
     gathered = _Gathered()
     for stamped in read_messages(path):
         message = stamped.message
@@ -60,7 +69,7 @@ def _take(gathered: _Gathered, topic: str, message: object) -> None:
         gathered.images[message.header.frame_id] = stamp_ns(message.header), message.data.tobytes()
     elif isinstance(message, Image):
         gathered.images[message.header.frame_id] = stamp_ns(message.header), _bmp(message)
-    elif isinstance(message, MarkerArray):
+    elif isinstance(message, MarkerArray) and message.markers:
         gathered.markers = message
 
 
@@ -73,7 +82,7 @@ def _sample(path: Path, gathered: _Gathered) -> Sample:
     cameras = [frame for frame in gathered.mounting if frame != LIDAR_FRAME]
     missing = [name for name in cameras if name not in gathered.images or name not in gathered.infos]
     if missing or LIDAR_FRAME not in gathered.mounting:
-        raise ValueError(f"{where}: no image or camera_info of {missing}, mounting of {list(gathered.mounting)}")
+        raise BagError(f"{where}: no image or camera_info of {missing}, mounting of {list(gathered.mounting)}")
     lidar2ego = gathered.mounting[LIDAR_FRAME]
     sample = Sample(
         token=f"{path.name}:{reference_ns}",
@@ -105,13 +114,17 @@ def _shot(where: str, gathered: _Gathered, name: str) -> CameraShot:
 
 def _pose(where: str, gathered: _Gathered, timestamp_ns: int) -> Array:
     if timestamp_ns not in gathered.poses:
-        raise ValueError(f"{where}: no ego pose in {TF_TOPIC} at {timestamp_ns} ns")
+        raise BagError(f"{where}: no ego pose in {TF_TOPIC} at {timestamp_ns} ns")
     return gathered.poses[timestamp_ns]
 
 
 def _bmp(message: Image) -> bytes:
+    where = f"image of {message.header.frame_id}"
     if message.encoding != "bgr8":
-        raise ValueError(f"image of {message.header.frame_id} is {message.encoding}, expected bgr8")
-    pixels = message.data.reshape(message.height, message.step)[:, : 3 * message.width]
-    _, encoded = cv2.imencode(".bmp", np.ascontiguousarray(pixels).reshape(message.height, message.width, 3))
+        raise BagError(f"{where} is {message.encoding!r}, expected bgr8")
+    height, width, step = message.height, message.width, message.step
+    if not height or not width or step < 3 * width or message.data.size != height * step:
+        raise BagError(f"{where} is {width}x{height} in rows of {step} bytes, and has {message.data.size} bytes")
+    pixels = message.data.reshape(height, step)[:, : 3 * width]
+    _, encoded = cv2.imencode(".bmp", np.ascontiguousarray(pixels).reshape(height, width, 3))
     return encoded.tobytes()

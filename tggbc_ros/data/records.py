@@ -6,19 +6,33 @@ The *ego frame* is the vehicle's, REP-103 (x forward, y left, z up), nuScenes' `
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import io
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
-from tggbc_ros.core.config import CLASS_NAMES
+from tggbc_ros.core.config import CLASS_NAMES, ModelConfig
 from tggbc_ros.core.geometry import invert_rigid
+from tggbc_ros.core.preprocess import jpeg_reduction
 from tggbc_ros.core.types import Array, Boxes3D, CameraFrame, Rig
 
 CAMERA_NAMES = ("CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_FRONT_LEFT", "CAM_BACK", "CAM_BACK_LEFT", "CAM_BACK_RIGHT")
 """nuScenes' cameras in the order the networks were trained with."""
+
+MAX_PIXELS = 64_000_000
+"""Larger images are refused before they are decoded: a few kilobytes can claim to be gigabytes."""
+
+DECODE_FLAGS = {
+    1: cv2.IMREAD_COLOR,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+"""How OpenCV decodes a JPEG that much smaller."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,18 +60,34 @@ class CameraShot:
             raise FileNotFoundError(f"image of {self.name} at {self.timestamp_ns} ns: no file {self.jpeg}")
         return self.jpeg.read_bytes()
 
-    def image(self) -> npt.NDArray[np.uint8]:
-        """The decoded image [height, width, 3], BGR; raises ValueError if broken or of another size."""
+    def image(self, needed: ModelConfig | None = None) -> npt.NDArray[np.uint8]:
+        """The decoded image [height, width, 3], BGR; raises ValueError if broken or of another size.
+
+        needed: the network for which a JPEG is decoded smaller, where `jpeg_reduction` says that this is enough.
+        """
         source = self.jpeg if isinstance(self.jpeg, Path) else f"{len(self.jpeg)} bytes"
         where = f"image of {self.name} at {self.timestamp_ns} ns ({source})"
-        encoded = np.frombuffer(self.jpeg_bytes(), dtype=np.uint8)
-        decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
-        if decoded is None:
+        encoded = self.jpeg_bytes()
+        kind, width, height = _read_head(encoded, where)
+        if (width, height) != (self.width, self.height):
+            raise ValueError(f"{where} is {width}x{height}, expected {self.width}x{self.height}")
+        if width * height > MAX_PIXELS:
+            raise ValueError(f"{where} is {width}x{height}, expected at most {MAX_PIXELS} pixels")
+        by = jpeg_reduction(height, width, needed) if needed and kind in ("JPEG", "MPO") else 1
+        flags = DECODE_FLAGS[by] | cv2.IMREAD_IGNORE_ORIENTATION
+        decoded = cv2.imdecode(np.frombuffer(encoded, dtype=np.uint8), flags)
+        if decoded is None or decoded.shape[:2] != (-(-height // by), -(-width // by)):
             raise ValueError(f"{where} cannot be decoded")
-        if decoded.shape[:2] != (self.height, self.width):
-            expected = f"{self.width}x{self.height}"
-            raise ValueError(f"{where} is {decoded.shape[1]}x{decoded.shape[0]}, expected {expected}")
         return decoded.astype(np.uint8, copy=False)
+
+
+def _read_head(encoded: bytes, where: str) -> tuple[str, int, int]:
+    """Kind of file, width and height, without decoding any of it."""
+    try:
+        with Image.open(io.BytesIO(encoded), formats=("JPEG", "PNG", "BMP")) as file:
+            return str(file.format), *file.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{where} cannot be decoded: {error}") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +150,13 @@ class Sample:
             lidar2cam=np.stack(lidar2cam),
         )
 
-    def camera_frame(self) -> CameraFrame:
-        """Decode the images: what ``Detector.step`` takes."""
-        images = tuple(shot.image() for shot in self.cameras)
-        return CameraFrame(images, self.rig(), self.timestamp_ns, self.lidar2global)
+    def camera_frame(self, needed: ModelConfig | None = None) -> CameraFrame:
+        """Decode the images: what ``Detector.step`` takes. needed: as for `image`; intrinsics follow the size."""
+        images = tuple(shot.image(needed) for shot in self.cameras)
+        scales = [
+            np.diag((image.shape[1] / shot.width, image.shape[0] / shot.height, 1.0))
+            for shot, image in zip(self.cameras, images, strict=True)
+        ]
+        rig = self.rig()
+        rig = replace(rig, intrinsics=np.stack(scales) @ rig.intrinsics)
+        return CameraFrame(images, rig, self.timestamp_ns, self.lidar2global)

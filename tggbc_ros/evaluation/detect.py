@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from tggbc_ros.core.config import DecodeConfig, MemoryConfig, PruningConfig
+from tggbc_ros.core.config import DecodeConfig, MemoryConfig, PreprocessConfig, PruningConfig
 from tggbc_ros.core.detector import Detector, Network
 from tggbc_ros.core.geometry import transform_boxes
 from tggbc_ros.core.types import AlignedMemory, CameraFrame, NetworkInput, NetworkOutput, Tokens
@@ -58,7 +58,8 @@ class Sweep:
     """Detectors side by side, each with its own pruning and memory, over scenes in order.
 
     reset_every_frame: drop memory before each frame, to see what it is worth; it is always dropped between scenes.
-    memory: as `Detector`'s.
+    memory, images: as `Detector`'s. reduced: JPEGs are decoded no larger than the network needs, as the node's
+    parameter jpeg_decode has it.
     """
 
     def __init__(
@@ -68,11 +69,17 @@ class Sweep:
         decode: DecodeConfig,
         reset_every_frame: bool = False,
         memory: MemoryConfig | None = None,
+        images: PreprocessConfig | None = None,
+        reduced: bool = False,
     ) -> None:
         self._network = SharedEncoder(network)
+        self._images = images or PreprocessConfig()
+        self._needed = network.model if reduced else None
         self._reset_every_frame = reset_every_frame
         self._memory = memory or MemoryConfig()
-        self._detectors = [Detector(self._network, pruning, self._memory, decode) for pruning in prunings]
+        self._detectors = [
+            Detector(self._network, pruning, self._memory, decode, images=self._images) for pruning in prunings
+        ]
         self.passes = [Pass(pruning.keep_ratio, settings=self._settings(pruning)) for pruning in prunings]
 
     def run(self, split: Split, on_frame: Callable[[], object]) -> list[Pass]:
@@ -85,7 +92,7 @@ class Sweep:
             for sample in samples:
                 if self._reset_every_frame:
                     self._reset("every frame")
-                self._step(sample, sample.camera_frame())
+                self._step(sample, sample.camera_frame(self._needed))
                 on_frame()
         return self.passes
 
@@ -121,4 +128,6 @@ class Sweep:
             "prune_queries": pruning.queries,
             "memory": "reset every frame" if self._reset_every_frame else "kept",
             "memory_interval_s": self._memory.interval_s,
+            "resize": self._images.resize,
+            "jpeg_decode": "full" if self._needed is None else "reduced",
         }

@@ -10,9 +10,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from tggbc_ros.evaluation.results import Row
+from tggbc_ros.ros.palette import load_palette
 
-SCORES = {"NDS": ("#0072b2", "o"), "mAP": ("#d55e00", "s")}
-"""Score -> colour and marker that colour-blind readers can tell apart."""
+SCORES = {"NDS": "o", "mAP": "s"}
+"""Score -> marker; its colour is the palette's."""
 
 
 def accuracy_plot(rows: Sequence[Row], path: Path, title: str) -> bool:
@@ -47,7 +48,9 @@ def accuracy_plot(rows: Sequence[Row], path: Path, title: str) -> bool:
 
 
 def _curves(axes: Axes, rows: Sequence[Row], column: str, label: str) -> None:
-    for score, (color, marker) in SCORES.items():
+    for score, marker in SCORES.items():
+        blue, green, red = load_palette(()).curves[score]
+        color = red / 255, green / 255, blue / 255
         axes.plot([row[column] for row in rows], [row[score] for row in rows], color=color, marker=marker, label=score)
     axes.set_xlabel(label)
     axes.grid(visible=True, alpha=0.25)

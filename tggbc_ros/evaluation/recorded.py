@@ -21,7 +21,7 @@ BOXES_TOPIC = "/detector/boxes"
 REPORT_TOPIC = "/detector/report"
 BOXES_TYPE = "tggbc_ros/msg/BoundingBox3DArray"
 REPORT_TYPE = "tggbc_ros/msg/FrameReport"
-NODE_STAGES = frozenset({"images", "poses", "publish"})
+NODE_STAGES = frozenset({"wait", "images", "poses", "publish"})
 """Stages of the node around the detector's step, which alone counts as frame time, as in the library."""
 
 MAX_DELAY_NS = 1_000_000_000

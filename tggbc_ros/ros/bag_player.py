@@ -241,7 +241,8 @@ def open_bag(path: Path) -> Iterator[Reader]:
         with Reader(path) as reader:
             yield reader
     except (ReaderError, OSError, ValueError) as error:
-        raise PlayError(f"cannot read {path}: {error}") from error
+        hint = "; if it holds protobuf: python -m tggbc_ros.tools.bag convert" if "Profile" in str(error) else ""
+        raise PlayError(f"cannot read {path}: {error}{hint}") from error
 
 
 def find_message_class(msgtype: str) -> type:

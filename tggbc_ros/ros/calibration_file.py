@@ -6,7 +6,9 @@
         intrinsics: [1266.4, 1266.4, 816.3, 491.5]   # fx, fy, cx, cy in those pixels
         camera2base: [1.7, 0.0, 1.5, -0.5, 0.5, -0.5, 0.5]   # x, y, z in metres, qx, qy, qz, qw
 
-``camera2lidar`` may stand in place of ``camera2base``. ``distortion`` may stand there too, and is not used.
+``camera2lidar`` may stand in place of ``camera2base``. ``distortion: [k1, k2, p1, p2, k3]`` may stand there too, for
+images that are not rectified; ``distortion_model`` then says whether it is a plumb_bob (that is the default) or another
+model of CameraInfo, with as many coefficients as that has.
 """
 
 from __future__ import annotations
@@ -21,18 +23,21 @@ from typing import Any
 import yaml
 from sensor_msgs.msg import CameraInfo
 
-from tggbc_ros.core.geometry import rigid, rotation_from_quaternion
+from tggbc_ros.core.geometry import quaternion_from_rotation, rigid, rotation_from_quaternion
 from tggbc_ros.core.types import Array
+from tggbc_ros.ros.lenses import COEFFICIENTS
 
 MOUNTINGS = ("camera2base", "camera2lidar")
-FIELDS = {"size", "intrinsics", "distortion", *MOUNTINGS}
+FIELDS = {"size", "intrinsics", "distortion", "distortion_model", *MOUNTINGS}
+DEFAULT_MODEL = "plumb_bob"
 
 
 @dataclass(frozen=True, eq=False)
 class CameraCalibration:
     """One camera: image size in pixels; fx, fy, cx, cy in those pixels; where its optical frame sits.
 
-    mounting: [4, 4], the matrix that mounted_on names, camera2base or camera2lidar.
+    mounting: [4, 4], the matrix that mounted_on names, camera2base or camera2lidar. distortion: coefficients of
+    distortion_model as CameraInfo.D has them; none: a pinhole's images.
     """
 
     width: int
@@ -40,15 +45,19 @@ class CameraCalibration:
     intrinsics: tuple[float, ...]
     mounting: Array
     mounted_on: str
+    distortion: tuple[float, ...] = ()
+    distortion_model: str = DEFAULT_MODEL
 
     def cam2base(self, lidar2base: Array) -> Array:
         """The mounting on the vehicle [4, 4], where the lidar's is lidar2base."""
         return lidar2base @ self.mounting if self.mounted_on == "camera2lidar" else self.mounting
 
     def info(self) -> CameraInfo:
-        """The intrinsics as a camera without distortion would publish them."""
+        """The intrinsics and the distortion as the camera would publish them."""
         fx, fy, cx, cy = self.intrinsics
-        return CameraInfo(width=self.width, height=self.height, k=[fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0])
+        matrix = [fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0]
+        model = self.distortion_model if self.distortion else ""
+        return CameraInfo(width=self.width, height=self.height, k=matrix, d=self.distortion, distortion_model=model)
 
 
 def load(path: str, cameras: Sequence[str]) -> Mapping[str, CameraCalibration]:
@@ -72,6 +81,25 @@ def load(path: str, cameras: Sequence[str]) -> Mapping[str, CameraCalibration]:
     return {name: _camera(f"calibration_file {path}: camera {name}", given[name]) for name in cameras}
 
 
+def save(path: Path, cameras: Mapping[str, CameraCalibration]) -> None:
+    """Write what `load` reads; numbers come back as they are, mountings but for a quaternion's rounding (1e-15).
+
+    Raises FileExistsError for a file that is there.
+    """
+    content = {"cameras": {name: _entry(camera) for name, camera in cameras.items()}}
+    with path.open("x", encoding="utf-8") as file:
+        yaml.safe_dump(content, file, sort_keys=False, default_flow_style=None, width=120)
+
+
+def _entry(camera: CameraCalibration) -> dict[str, Any]:
+    place = camera.mounting[:3, 3].tolist()
+    turn = [float(number) for number in quaternion_from_rotation(camera.mounting[:3, :3])]
+    entry: dict[str, Any] = {"size": [camera.width, camera.height], "intrinsics": list(camera.intrinsics)}
+    if camera.distortion:
+        entry |= {"distortion": list(camera.distortion), "distortion_model": camera.distortion_model}
+    return entry | {camera.mounted_on: place + turn}
+
+
 def _camera(where: str, given: Any) -> CameraCalibration:
     """What one camera's entry says. where: file and camera, for errors."""
     if not isinstance(given, dict):
@@ -89,7 +117,23 @@ def _camera(where: str, given: Any) -> CameraCalibration:
     if min(intrinsics[:2]) <= 0:
         raise ValueError(f"{where}: intrinsics is {given['intrinsics']}, expected positive fx and fy")
     mounting = _mounting(where, given, mounted_on[0])
-    return CameraCalibration(int(width), int(height), intrinsics, mounting, mounted_on[0])
+    return CameraCalibration(int(width), int(height), intrinsics, mounting, mounted_on[0], *_distortion(where, given))
+
+
+def _distortion(where: str, given: Mapping[str, Any]) -> tuple[tuple[float, ...], str]:
+    """Coefficients and their model; none where the entry speaks of neither."""
+    if not {"distortion", "distortion_model"} & set(given):
+        return (), DEFAULT_MODEL
+    model = given.get("distortion_model", DEFAULT_MODEL)
+    if model not in COEFFICIENTS:
+        known = ", ".join(COEFFICIENTS)
+        raise ValueError(f"{where}: distortion_model is {reprlib.repr(model)}, expected one of {known}")
+    values = given.get("distortion")
+    count = len(values) if isinstance(values, list) else 0
+    if count not in COEFFICIENTS[model]:
+        counts = " or ".join(map(str, COEFFICIENTS[model]))
+        raise ValueError(f"{where}: distortion is {reprlib.repr(values)}, expected {counts} numbers for {model}")
+    return _numbers(where, given, "distortion", count), model
 
 
 def _mounting(where: str, given: Mapping[str, Any], field: str) -> Array:

@@ -11,7 +11,7 @@ silently. Knows nothing of ROS; to be used from one thread.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Generic, TypeVar
@@ -55,6 +55,11 @@ class ImageSet(Generic[Message]):
     def arrival_s(self) -> float:
         """When its last image came, monotonic clock."""
         return max(image.arrival_s for image in self.images)
+
+    def only(self, cameras: Container[str]) -> ImageSet[Message]:
+        """The same set without the images of other cameras."""
+        left = [pair for pair in zip(self.images, self.cameras, strict=True) if pair[1] in cameras]
+        return ImageSet(tuple(image for image, _ in left), tuple(camera for _, camera in left))
 
 
 class CameraSync(Generic[Message]):

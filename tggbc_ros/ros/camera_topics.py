@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,6 +12,7 @@ from typing import Any
 
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -22,6 +24,7 @@ from tggbc_ros.ros.stamps import image_time
 
 LOOK_PERIOD_S = 0.2
 DEPTH = 10
+RATE_WINDOW_S = 5.0
 Candidate = tuple[type, str]
 
 
@@ -44,9 +47,10 @@ class Source:
 
 @dataclass
 class Feed:
-    """What was seen of one camera.
+    """What was seen of one camera; all times are of the monotonic clock.
 
-    last_arrival_s: monotonic clock, None before the first image. sets_without: sets published that lacked it.
+    last_arrival_s: None before the first image. arrivals_s: those of the last RATE_WINDOW_S. usable: whether its last
+    image that was looked at could be used. sets_without: sets published that lacked it.
     """
 
     candidates: Sequence[Candidate]
@@ -56,9 +60,36 @@ class Feed:
     info_source: Source | None = None
     images: int = 0
     last_arrival_s: float | None = None
+    arrivals_s: deque[float] = field(default_factory=deque)
+    usable: bool = True
+    bad_images: int = 0
     last_error: str = ""
+    last_error_s: float | None = None
     sets_without: int = 0
     unsubscribe: dict[str, Callable[[], object]] = field(default_factory=dict)
+
+    def note_arrival(self, now_s: float) -> None:
+        """An image came."""
+        self.images += 1
+        self.last_arrival_s = now_s
+        self.arrivals_s.append(now_s)
+        self._forget(now_s)
+
+    def note_error(self, text: str, now_s: float) -> None:
+        """An image could not be used."""
+        self.usable = False
+        self.bad_images += 1
+        self.last_error, self.last_error_s = text, now_s
+
+    def rate_hz(self, now_s: float) -> float | None:
+        """Images a second over the last RATE_WINDOW_S; None where fewer than two came in it."""
+        self._forget(now_s)
+        span_s = self.arrivals_s[-1] - self.arrivals_s[0] if self.arrivals_s else 0.0
+        return (len(self.arrivals_s) - 1) / span_s if span_s > 0 else None
+
+    def _forget(self, now_s: float) -> None:
+        while self.arrivals_s and self.arrivals_s[0] < now_s - RATE_WINDOW_S:
+            self.arrivals_s.popleft()
 
 
 class CameraTopics:
@@ -127,7 +158,7 @@ class CameraTopics:
     def _subscribe(self, feed: Feed, role: str, source: Source, callback: Callable[[Any], None]) -> None:
         """The new subscription comes before the old one goes, so that no image falls between them."""
         older = feed.unsubscribe.get(role)
-        feed.unsubscribe[role] = subscribe(self._node, source, callback)
+        feed.unsubscribe[role] = subscribe(self._node, source, callback, warn=self._settings.camera_qos != "auto")
         if older is not None:
             older()
         reliability = "reliable" if source.reliable else "best effort"
@@ -135,19 +166,19 @@ class CameraTopics:
 
     def _store_image(self, camera: str, message: Image | CompressedImage) -> None:
         feed = self.feeds[camera]
-        feed.images += 1
-        feed.last_arrival_s = time.monotonic()
+        now_s = time.monotonic()
+        feed.note_arrival(now_s)
         try:
             stamp_ns = image_time(message.header.stamp, self._settings.stamp_policy, self._node.get_clock())
         except BadInputError as error:
-            feed.last_error = str(error)
+            feed.note_error(str(error), now_s)
             self._account.drop("image_bad_stamp")
             return
         if stamp_ns <= 0:
-            feed.last_error = f"its time is {stamp_ns} ns by stamp_policy {self._settings.stamp_policy}"
+            feed.note_error(f"its time is {stamp_ns} ns by stamp_policy {self._settings.stamp_policy}", now_s)
             self._account.drop("image_zero_stamp")
             return
-        self._on_image(camera, Stored(stamp_ns, feed.last_arrival_s, message))
+        self._on_image(camera, Stored(stamp_ns, now_s, message))
 
     def _store_info(self, camera: str, message: CameraInfo) -> None:
         self.feeds[camera].info = message
@@ -160,14 +191,21 @@ def image_candidates(topic: str, transport: str) -> list[Candidate]:
     return {"compressed": compressed, "raw": raw, "auto": compressed + raw}[transport]
 
 
-def subscribe(node: LifecycleNode, source: Source, callback: Callable[[Any], None]) -> Callable[[], object]:
-    """Subscribe, through message_filters where it is installed; returns what unsubscribes."""
+def subscribe(node: LifecycleNode, source: Source, callback: Callable[[Any], None], warn: bool) -> Callable[[], object]:
+    """Subscribe, through message_filters where it is installed; returns what unsubscribes.
+
+    warn: whether rclpy is to warn of publishers that offer less than is asked for. Each such watch is one thing more to
+    wait for: without those of the cameras a message costs a quarter less, and what is asked for is what is offered.
+    """
+    events = SubscriptionEventCallbacks(use_default_callbacks=warn)
     if importlib.util.find_spec("message_filters") is None:
-        plain = node.create_subscription(source.kind, source.topic, callback, source.qos)
+        plain = node.create_subscription(source.kind, source.topic, callback, source.qos, event_callbacks=events)
         return partial(node.destroy_subscription, plain)
     import message_filters
 
-    subscriber = message_filters.Subscriber(node, source.kind, source.topic, qos_profile=source.qos)
+    subscriber = message_filters.Subscriber(
+        node, source.kind, source.topic, qos_profile=source.qos, event_callbacks=events
+    )
     subscriber.registerCallback(callback)
     return partial(node.destroy_subscription, subscriber.sub)
 

@@ -69,6 +69,11 @@ class Process:
             self._child.kill()
             self._child.wait()
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._child.pid
+
     def is_running(self) -> bool:
         """Whether it has not ended; raises ClientError with its last lines if it failed."""
         status = self._child.poll()
@@ -85,12 +90,15 @@ def choose_domain() -> None:
     os.environ.setdefault("ROS_DOMAIN_ID", str(os.getpid() % 100 + 1))
 
 
-def detector_process(parameters: Mapping[str, object], log: Path) -> Process:
-    """The node with these parameters; Python values, lists included."""
-    arguments = ["--ros-args"]
+def detector_process(
+    parameters: Mapping[str, object], log: Path, program: Sequence[str] = ("tggbc_ros.ros.detector_node",)
+) -> Process:
+    """The node with these parameters; Python values, lists included. program: another module that runs it."""
+    module, *arguments = program
+    arguments.append("--ros-args")
     for name, value in parameters.items():
         arguments += ["-p", f"{name}:={_yaml(value)}"]
-    return Process("tggbc_ros.ros.detector_node", arguments, log)
+    return Process(module, arguments, log)
 
 
 def player_process(bag: Path, arguments: Sequence[str], log: Path) -> Process:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from PIL import Image as Pillow
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from tggbc_ros.core.config import ModelConfig
+from tggbc_ros.core.preprocess import jpeg_reduction
 from tggbc_ros.core.types import Array, Boxes3D, CameraFrame, Rig
 from tggbc_ros.msg import BoundingBox3D, BoundingBox3DArray
 from tggbc_ros.ros.drops import BadInputError
@@ -48,9 +51,26 @@ FILE_ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB\x60\x82
 OpenCV decodes half a file without complaint and leaves the rest grey."""
 
 
+DECODE_FLAGS = {
+    1: cv2.IMREAD_COLOR,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+"""How OpenCV decodes a JPEG that much smaller."""
+
+
 def header(stamp_ns: int, frame_id: str) -> Header:
     """A header of that time and frame."""
     return Header(stamp=TimeMessage(sec=stamp_ns // 1_000_000_000, nanosec=stamp_ns % 1_000_000_000), frame_id=frame_id)
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """pixels: [height, width, 3], BGR. full_size: (height, width) of the image as it was published."""
+
+    pixels: Pixels
+    full_size: tuple[int, int]
 
 
 def bgr_image(message: Image | CompressedImage) -> Pixels:
@@ -58,7 +78,17 @@ def bgr_image(message: Image | CompressedImage) -> Pixels:
 
     Raises BadInputError: bad_size, bad_encoding or bad_image.
     """
-    return _decode(message) if isinstance(message, CompressedImage) else _view(message)
+    return decoded(message).pixels
+
+
+def decoded(message: Image | CompressedImage, needed: ModelConfig | None = None) -> Decoded:
+    """As `bgr_image`; a JPEG in a half, a quarter or an eighth of its size, where the network ``needed`` needs no more.
+
+    Raw images and PNGs stay as they are.
+    """
+    if isinstance(message, CompressedImage):
+        return _decode(message, needed)
+    return Decoded(_view(message), (message.height, message.width))
 
 
 def _view(message: Image) -> Pixels:
@@ -104,22 +134,44 @@ def _by_cv_bridge(message: Image) -> Pixels:
         raise BadInputError("bad_encoding", f"cv_bridge cannot convert {message.encoding!r}: {error}") from error
 
 
-def _decode(message: CompressedImage) -> Pixels:
+def _decode(message: CompressedImage, needed: ModelConfig | None) -> Decoded:
     data = memoryview(message.data)
-    try:
-        with Pillow.open(io.BytesIO(data), formats=("JPEG", "PNG")) as file:  # reads the head only
-            kind, (width, height) = str(file.format), file.size
-    except Pillow.DecompressionBombError as error:
-        raise BadInputError("bad_size", str(error)) from error
-    except (OSError, ValueError, SyntaxError) as error:
-        raise BadInputError("bad_image", f"{len(data)} bytes of {message.format!r}: {error}") from error
+    kind, height, width = _read_head(data, message.format)
     _check_size(height, width)
     if not data.tobytes().rstrip(b"\0").endswith(FILE_ENDS[kind]):
         raise BadInputError("bad_image", f"{kind} of {width}x{height} is cut off after {len(data)} bytes")
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if pixels is None:
-        raise BadInputError("bad_image", f"OpenCV cannot decode a {kind} of {len(data)} bytes")
-    return np.asarray(pixels, np.uint8)
+    by = jpeg_reduction(height, width, needed) if needed and kind != "PNG" else 1
+    flags = DECODE_FLAGS[by] | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise BadInputError("bad_image", f"OpenCV cannot decode a {kind} of {len(data)} bytes: {error}") from error
+    expected = -(-height // by), -(-width // by), 3
+    if pixels is None or pixels.shape != expected:
+        found = None if pixels is None else pixels.shape
+        raise BadInputError("bad_image", f"{kind} of {len(data)} bytes decodes to {found}, its head says {expected}")
+    return Decoded(np.asarray(pixels, np.uint8), (height, width))
+
+
+def _read_head(data: memoryview, said: str) -> tuple[str, int, int]:
+    """Kind of file, height and width, without decoding any of it."""
+    try:
+        with Pillow.open(io.BytesIO(data), formats=("JPEG", "PNG")) as file:
+            width, height = file.size
+            return str(file.format), height, width
+    except Pillow.DecompressionBombError as error:
+        raise BadInputError("bad_size", str(error)) from error
+    except (OSError, ValueError, SyntaxError) as error:
+        raise BadInputError("bad_image", f"{len(data)} bytes of {said!r}: {error}") from error
+
+
+def with_size(info: CameraInfo, size: tuple[int, int]) -> CameraInfo:
+    """``info`` where it says of which image size it speaks, else the same of (height, width)."""
+    if info.width or info.height:
+        return info
+    sized = copy.copy(info)
+    sized.height, sized.width = size
+    return sized
 
 
 def intrinsics(info: CameraInfo, image: Pixels) -> Array:
@@ -133,7 +185,13 @@ def intrinsics(info: CameraInfo, image: Pixels) -> Array:
         raise BadInputError("bad_camera_info", f"K of {info.header.frame_id!r} is {matrix.tolist()}")
     if (info.width == 0) != (info.height == 0):
         raise BadInputError("bad_camera_info", f"size of {info.header.frame_id!r} is {info.width}x{info.height}")
-    return np.asarray(size_scale(info, image) @ matrix)
+    with np.errstate(over="ignore"):
+        scaled = np.asarray(size_scale(info, image) @ matrix)
+    if not np.isfinite(scaled).all():
+        raise BadInputError(
+            "bad_camera_info", f"K of {info.header.frame_id!r} is {matrix.tolist()}, too large a number"
+        )
+    return scaled
 
 
 def size_scale(info: CameraInfo, image: Pixels) -> Array:

@@ -12,6 +12,7 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, JumpThreshold
 from rclpy.clock_type import ClockType
@@ -21,23 +22,25 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import Trigger
 
 from tggbc_ros import backends
 from tggbc_ros.core.config import model_config
 from tggbc_ros.core.detector import Detector, Network
-from tggbc_ros.ros import calibration_file, diagnostics, params
+from tggbc_ros.ros import calibration_file, param_node, params
 from tggbc_ros.ros.calibration_file import CameraCalibration
 from tggbc_ros.ros.camera_sync import BACKWARD_JUMP_NS
-from tggbc_ros.ros.drops import Totals
 from tggbc_ros.ros.ego_mask import EgoMasks, load_ego_masks
 from tggbc_ros.ros.frame_line import FrameLine
 from tggbc_ros.ros.outputs import Outputs
 from tggbc_ros.ros.report import Identity
+from tggbc_ros.ros.self_check import SelfCheck
 
 DIAGNOSTICS_PERIOD_S = 1.0
 SHUTDOWN_TIMEOUT_S = 1.5
 DEACTIVATE_TIMEOUT_S = 60.0
+SIGNAL_POLL_S = 0.2
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 Transition = Callable[["DetectorNode", LifecycleState], TransitionCallbackReturn]
@@ -66,7 +69,7 @@ class DetectorNode(LifecycleNode):
 
     def __init__(self, load_network: Callable[..., Network] = backends.load_network, **options: Any) -> None:
         super().__init__("detector", **options)
-        self.settings = params.declare(self)
+        self.settings = param_node.declare(self)
         self._load_network = load_network
         self._detector: Detector | None = None
         self._identity: Identity | None = None
@@ -74,7 +77,7 @@ class DetectorNode(LifecycleNode):
         self._calibration: Mapping[str, CameraCalibration] = {}
         self._masks: EgoMasks | None = None
         self.line: FrameLine | None = None
-        self._told: Totals | None = None
+        self._self_check = SelfCheck()
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._take_parameters)
         self.create_service(Trigger, "~/reset_memory", self._on_reset_memory)
@@ -82,6 +85,8 @@ class DetectorNode(LifecycleNode):
             min_forward=None, min_backward=Duration(nanoseconds=-BACKWARD_JUMP_NS), on_clock_change=False
         )
         self._jumps = self.get_clock().create_jump_callback(jump_back, post_callback=self._on_clock_jump)
+        self._rclpy_change_state = self._service_change_state.callback
+        self._service_change_state.callback = self._on_change_state
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=steady)
@@ -102,12 +107,13 @@ class DetectorNode(LifecycleNode):
             network = self._load_network(
                 settings.backend, model, settings.checkpoint_path(), settings.device, settings.allow_random_weights
             )
-            self._outputs = Outputs(self, model)
+            self._outputs = Outputs(self, model, settings.camera_names)
         except (ValueError, OSError, ImportError, RuntimeError) as error:
             self.get_logger().fatal(f"cannot configure: {error}")
             return FAILURE
         self._identity = Identity(model.name, network.weights, settings.backend, str(network.device))
-        self._detector = Detector(network, settings.pruning(), settings.memory(), settings.decode(), settings.rays())
+        configs = settings.pruning(), settings.memory(), settings.decode(), settings.rays(), settings.images()
+        self._detector = Detector(network, *configs)
         self.get_logger().info(f"{model.name} on {network.device}, weights {network.weights}")
         return super().on_configure(state)
 
@@ -116,7 +122,6 @@ class DetectorNode(LifecycleNode):
         """Subscribe and begin to infer."""
         assert self._detector and self._identity and self._outputs and self._masks  # on_configure made them
         result = super().on_activate(state)
-        self._told = None
         parts = self._detector, self._identity, self._outputs
         self.line = FrameLine(self, lambda: self.settings, *parts, self._calibration, self._masks)
         return result
@@ -160,6 +165,8 @@ class DetectorNode(LifecycleNode):
     def _release(self) -> None:
         if self._outputs is not None:
             self._outputs.close()
+        if self._detector is not None:
+            self._detector.close()
         self._detector, self._identity, self._outputs = None, None, None
 
     def _check_parameters(self, changes: list[Parameter]) -> SetParametersResult:
@@ -169,14 +176,24 @@ class DetectorNode(LifecycleNode):
             reason = f"{', '.join(fixed)} can only change while the node is unconfigured; it is {self.state}"
             return SetParametersResult(successful=False, reason=reason)
         try:
-            params.with_changes(self.settings, changes)
+            param_node.with_changes(self.settings, changes)
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
     def _take_parameters(self, changes: list[Parameter]) -> None:
         """One assignment, so that the worker sees all of a change or nothing of it."""
-        self.settings = params.with_changes(self.settings, changes)
+        self.settings = param_node.with_changes(self.settings, changes)
+
+    def _on_change_state(self, request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
+        """As rclpy does it, but a transition that the state does not have is answered: rclpy raises, without answer."""
+        try:
+            return self._rclpy_change_state(request, response)
+        except rclpy_implementation.RCLError as error:
+            asked = request.transition.label or request.transition.id
+            self.get_logger().error(f"transition {asked} refused while {self.state}: {error}")
+            response.success = False
+            return response
 
     def _on_reset_memory(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self.line is None:
@@ -191,38 +208,30 @@ class DetectorNode(LifecycleNode):
             self.line.on_clock_jump(self.get_clock().now().nanoseconds)
 
     def _publish_diagnostics(self) -> None:
-        line = self.line
-        alive = line is not None and line.worker.is_alive()
-        message = DiagnosticArray(
-            status=[diagnostics.node_status(self.state, alive), diagnostics.network_status(self._identity)]
+        line, stamp = self.line, self.get_clock().now().to_msg()
+        hidden = self._masks.hidden_share if self._masks else {}
+        self._diagnostics.publish(
+            self._self_check.message(stamp, self.state, self.settings, self._identity, line, hidden)
         )
-        message.header.stamp = self.get_clock().now().to_msg()
-        if line is not None:
-            totals = line.account.totals()
-            message.status += [diagnostics.camera_status(*feed) for feed in line.cameras.feeds.items()]
-            hidden = self._masks.hidden_share if self._masks else {}
-            message.status.append(diagnostics.rig_status(list(line.cameras.feeds), line.last_missing, hidden))
-            message.status.append(diagnostics.sync_status(totals, self._told, line.sync.buffered))
-            self._told = totals
-            message.status.append(diagnostics.pose_status(self.settings.ego_pose_source, dict(line.poses.fixed)))
-            message.status.append(diagnostics.memory_status(totals, line.last_step))
-            message.status.append(diagnostics.pruning_status(self.settings.pruning(), line.last_step))
-        self._diagnostics.publish(message)
-        if line is not None and not alive:
+        if line is not None and not line.worker.is_alive():
             raise RuntimeError("the worker thread has died; its traceback is above")
 
 
 def main(args: list[str] | None = None, load_network: Callable[..., Network] = backends.load_network) -> int:
     """Run the node until SIGINT or SIGTERM; 1 if it cannot start."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as SIGINT: KeyboardInterrupt, wherever we are
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)  # KeyboardInterrupt, wherever we are
     node, status = None, 1
     try:
-        rclpy.init(args=args)
+        # rclpy's own handlers would take the publishers away from under the worker.
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = DetectorNode(load_network)
         if not node.settings.autostart or _start(node):
             executor = SingleThreadedExecutor()
             executor.add_node(node)
-            _spin(node, executor)
+            # Python raises KeyboardInterrupt between two waits for work, of which none may last.
+            node.create_timer(SIGNAL_POLL_S, lambda: None, clock=Clock(clock_type=ClockType.STEADY_TIME))
+            executor.spin()
             status = 0
     except (ParameterException, ValueError) as error:
         print(f"detector_node: {error}", file=sys.stderr)
@@ -231,15 +240,6 @@ def main(args: list[str] | None = None, load_network: Callable[..., Network] = b
     finally:
         _end(node, status)
     return status
-
-
-def _spin(node: DetectorNode, executor: SingleThreadedExecutor) -> None:
-    """Serve until shutdown. rclpy raises through its executor for a lifecycle request that the state does not allow."""
-    while rclpy.ok():
-        try:
-            executor.spin()
-        except rclpy_implementation.RCLError as error:
-            node.get_logger().error(f"request refused while {node.state}: {error}")
 
 
 def _start(node: DetectorNode) -> bool:

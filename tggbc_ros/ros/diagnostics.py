@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
@@ -12,10 +12,14 @@ from tggbc_ros.core.types import StepReport
 from tggbc_ros.ros.camera_topics import Feed
 from tggbc_ros.ros.drops import Totals
 from tggbc_ros.ros.lenses import is_distorted
+from tggbc_ros.ros.params import Settings
 from tggbc_ros.ros.report import Identity
+from tggbc_ros.ros.stage_times import Spread
 
-STALE_S = 2.0
-"""A camera that sent nothing for longer is stale."""
+NO_FAULTS = ("set_superseded", "set_paused")
+"""Sets that are not inferred on purpose: the network is slower than the cameras, or nobody listens."""
+
+POSE_DROPS = ("set_pose", "transform", "odometry")
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
@@ -26,43 +30,68 @@ def status(name: str, level: bytes, message: str, values: Mapping[str, object]) 
     return DiagnosticStatus(name=f"detector: {name}", level=level, message=message, hardware_id="", values=pairs)
 
 
-def node_status(state: str, worker_alive: bool) -> DiagnosticStatus:
+def node_status(state: str, worker_alive: bool, paused: bool) -> DiagnosticStatus:
     """The lifecycle state; anything but active is worth a warning, a dead worker is an error."""
+    values = {"state": state, "paused": paused}
     if state == "active" and not worker_alive:
-        return status("node", ERROR, "the worker thread has died", {"state": state})
-    return status("node", OK if state == "active" else WARN, state, {"state": state})
+        return status("node", ERROR, "the worker thread has died", values)
+    if paused:
+        return status("node", OK, "active, paused: nobody subscribes", values)
+    return status("node", OK if state == "active" else WARN, state, values)
 
 
-def network_status(identity: Identity | None) -> DiagnosticStatus:
-    """Which network, with which weights."""
+def network_status(identity: Identity | None, memory_mb: Mapping[str, float]) -> DiagnosticStatus:
+    """Which network, with which weights, and what the process holds of memory."""
+    sizes = {name: f"{size:.0f}" for name, size in memory_mb.items()}
     if identity is None:
-        return status("network", WARN, "not loaded", {})
+        return status("network", WARN, "not loaded", sizes)
     random = identity.weights == "RANDOM"
     message = "RANDOM weights: boxes mean nothing" if random else identity.weights
-    return status("network", WARN if random else OK, message, vars(identity))
+    return status("network", WARN if random else OK, message, vars(identity) | sizes)
 
 
-def camera_status(camera: str, feed: Feed) -> DiagnosticStatus:
-    """Never seen, stale or fresh, from its images as they arrive here."""
-    values: dict[str, object] = {
+def camera_status(camera: str, feed: Feed, calibrated: bool, settings: Settings, now_s: float) -> DiagnosticStatus:
+    """Never seen, stale, bad, slow or fresh, from its images as they arrive here.
+
+    calibrated: whether calibration_file has its intrinsics. now_s: monotonic clock.
+    """
+    rate_hz, values = feed.rate_hz(now_s), _camera_values(feed, calibrated, now_s)
+    if feed.last_arrival_s is None:
+        return status(f"camera {camera}", ERROR, "never seen", values)
+    age_s = now_s - feed.last_arrival_s
+    if age_s > settings.diagnostics_stale_s:
+        return status(f"camera {camera}", ERROR, f"stale: silent for {age_s:.1f} s", values)
+    if feed.info is None and not calibrated:
+        return status(f"camera {camera}", ERROR, "no CameraInfo", values)
+    if not feed.usable:
+        return status(f"camera {camera}", ERROR, f"bad: {feed.last_error}", values)
+    if rate_hz is not None and rate_hz < settings.diagnostics_min_rate_hz:
+        expected = f"expected {settings.diagnostics_min_rate_hz:g} or more"
+        return status(f"camera {camera}", WARN, f"slow: {rate_hz:.1f} images a second, {expected}", values)
+    return status(f"camera {camera}", OK, "fresh", values)
+
+
+def _camera_values(feed: Feed, calibrated: bool, now_s: float) -> dict[str, object]:
+    rate_hz, info = feed.rate_hz(now_s), "calibration_file" if calibrated else "never seen"
+    return {
         "topic": feed.source.topic if feed.source else "not published",
         "type": feed.source.kind.__name__ if feed.source else "",
         "reliable": feed.source.reliable if feed.source else "",
         "images": feed.images,
-        "camera_info": "seen" if feed.info else "never seen",
+        "bad_images": feed.bad_images,
+        "rate_hz": "" if rate_hz is None else f"{rate_hz:.2f}",
+        "age_s": _age(feed.last_arrival_s, now_s),
+        "camera_info": "seen" if feed.info else info,
         "distortion": feed.info.distortion_model if feed.info and is_distorted(feed.info) else "none",
         "sets_without": feed.sets_without,
         "last_error": feed.last_error,
+        "last_error_age_s": _age(feed.last_error_s, now_s),
     }
-    if feed.last_arrival_s is None:
-        return status(f"camera {camera}", ERROR, "never seen", values)
-    age_s = time.monotonic() - feed.last_arrival_s
-    values["age_s"] = f"{age_s:.3f}"
-    if age_s > STALE_S:
-        return status(f"camera {camera}", ERROR, f"stale: silent for {age_s:.1f} s", values)
-    if feed.info is None:
-        return status(f"camera {camera}", ERROR, "no CameraInfo", values)
-    return status(f"camera {camera}", OK, "fresh", values)
+
+
+def _age(then_s: float | None, now_s: float) -> str:
+    """How long ago that was, in seconds; empty for never."""
+    return "" if then_s is None else f"{now_s - then_s:.3f}"
 
 
 def rig_status(cameras: Sequence[str], missing: Sequence[str], hidden: Mapping[str, float]) -> DiagnosticStatus:
@@ -77,7 +106,7 @@ def rig_status(cameras: Sequence[str], missing: Sequence[str], hidden: Mapping[s
 def sync_status(totals: Totals, before: Totals | None, buffered: int) -> DiagnosticStatus:
     """Sets and drops by cause; what went wrong since ``before``, the books at the last diagnostics, decides the level.
 
-    A set superseded by a newer one is no fault: the network is slower than the cameras.
+    NO_FAULTS are none.
     """
     values = {
         "sets_received": totals.sets_received,
@@ -91,7 +120,7 @@ def sync_status(totals: Totals, before: Totals | None, buffered: int) -> Diagnos
     faults = [
         cause
         for cause, count in totals.drops.items()
-        if cause.startswith("set_") and cause != "set_superseded" and count > earlier.get(cause, 0)
+        if cause.startswith("set_") and cause not in NO_FAULTS and count > earlier.get(cause, 0)
     ]
     if not faults:
         message = f"{totals.sets_published} of {totals.sets_received} sets published"
@@ -100,13 +129,34 @@ def sync_status(totals: Totals, before: Totals | None, buffered: int) -> Diagnos
     return status("synchroniser", ERROR if stuck else WARN, f"sets dropped: {', '.join(faults)}", values)
 
 
-def pose_status(source: str, fixed: Mapping[str, str]) -> DiagnosticStatus:
-    """Where poses come from; a mounting that is not from TF is a fallback, so a warning. fixed: those, by sensor."""
-    values = {"source": source, "lidar2base": fixed.get("lidar", "TF")}
-    values |= {f"{camera}2base": origin for camera, origin in fixed.items() if camera != "lidar"}
-    if fixed:
-        return status("ego pose", WARN, f"mountings not from TF: {', '.join(fixed)}", values)
-    return status("ego pose", OK, source, values)
+@dataclass(frozen=True)
+class Pose:
+    """What is known of the ego pose.
+
+    newest_ns: stamp of the newest one; None: there is none. age_s: how long that has not changed, by the monotonic
+    clock. fixed: sensors whose mounting is not from TF, and from where it is.
+    """
+
+    newest_ns: int | None
+    age_s: float
+    fixed: Mapping[str, str]
+
+
+def pose_status(pose: Pose, settings: Settings, drops: Mapping[str, int]) -> DiagnosticStatus:
+    """An error without a pose or with a stale one; a mounting that is not from TF is a fallback, so a warning."""
+    values: dict[str, object] = {"source": settings.ego_pose_source, "lidar2base": pose.fixed.get("lidar", "TF")}
+    values |= {f"{camera}2base": origin for camera, origin in pose.fixed.items() if camera != "lidar"}
+    values |= {cause: count for cause, count in drops.items() if cause.startswith(POSE_DROPS)}
+    if pose.newest_ns is None:
+        frames = f"{settings.base_frame} in {settings.global_frame}"
+        return status("ego pose", ERROR, f"never seen: no pose of {frames}", values)
+    moves = pose.newest_ns > 0  # a vehicle whose pose is static has it for ever
+    values |= {"newest_s": f"{pose.newest_ns / 1e9:.3f}", "age_s": f"{pose.age_s:.3f}" if moves else "static"}
+    if moves and pose.age_s > settings.diagnostics_stale_s:
+        return status("ego pose", ERROR, f"stale: none newer for {pose.age_s:.1f} s", values)
+    if pose.fixed:
+        return status("ego pose", WARN, f"mountings not from TF: {', '.join(pose.fixed)}", values)
+    return status("ego pose", OK, settings.ego_pose_source, values)
 
 
 def pruning_status(pruning: PruningConfig, last: StepReport | None) -> DiagnosticStatus:
@@ -126,12 +176,30 @@ def pruning_status(pruning: PruningConfig, last: StepReport | None) -> Diagnosti
     return status("pruning", OK, f"{keep.mode}: {last.keys[-1]} of {last.total_keys} keys kept", values)
 
 
-def memory_status(totals: Totals, last: StepReport | None) -> DiagnosticStatus:
-    """Age of the temporal memory at the last set, and why it was dropped."""
+def memory_status(totals: Totals, before: Totals | None, last: StepReport | None) -> DiagnosticStatus:
+    """Age of the temporal memory at the last set, and why it was dropped; a warning where it was since ``before``."""
     values: dict[str, object] = {f"resets: {cause}": count for cause, count in totals.resets.items()}
     values["last_reset_cause"] = totals.last_reset_cause
     if last is None:
         return status("memory", OK, "empty", values)
     values["age_s"] = f"{last.memory_age_s:.3f}"
-    values |= {f"stage_ms: {stage}": f"{ms:.1f}" for stage, ms in last.stage_ms.items()}
+    earlier = before.resets if before else {}
+    fresh = [cause for cause, count in totals.resets.items() if count > earlier.get(cause, 0)]
+    if fresh:
+        return status("memory", WARN, f"dropped: {', '.join(fresh)}", values)
     return status("memory", OK, f"{last.memory_age_s:.3f} s old", values)
+
+
+def stage_status(spreads: Mapping[str, Spread], settings: Settings) -> DiagnosticStatus:
+    """What the stages of the last sets took; the level is by "latency", from the last image's arrival to the boxes."""
+    values: dict[str, object] = {}
+    for stage, spread in spreads.items():
+        values |= {f"{stage}: {name}": f"{ms:.1f}" for name, ms in vars(spread).items()}
+    if "latency" not in spreads:
+        return status("stages", OK, "no set yet", values)
+    p95_ms = spreads["latency"].p95_ms
+    warn_ms, error_ms = settings.diagnostics_latency_warn_ms, settings.diagnostics_latency_error_ms
+    for level, limit_ms in ((ERROR, error_ms), (WARN, warn_ms)):
+        if p95_ms > limit_ms:
+            return status("stages", level, f"latency p95 {p95_ms:.0f} ms, expected at most {limit_ms:g}", values)
+    return status("stages", OK, f"latency p95 {p95_ms:.0f} ms", values)

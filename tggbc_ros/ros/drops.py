@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 
 class BadInputError(Exception):
@@ -25,6 +26,10 @@ class Totals:
     drops: Mapping[str, int]
     resets: Mapping[str, int]
     last_reset_cause: str
+
+    def as_json(self) -> str:
+        """All of it in one line, for a log."""
+        return json.dumps(asdict(self))
 
 
 class Account:
@@ -53,14 +58,18 @@ class Account:
             self._received += 1
             self._drops[f"set_{cause}"] += 1
 
-    def publish_set(self, reset_cause: str) -> Totals:
-        """Count a set that was inferred, and the memory reset before it, if any; the books after that."""
+    def note_reset(self, cause: str) -> None:
+        """Count that memory was dropped before the set in work, whatever becomes of that set; "" for it was not."""
+        if cause:
+            with self._lock:
+                self._resets[cause] += 1
+                self._last_reset_cause = cause
+
+    def publish_set(self) -> Totals:
+        """Count a set that was inferred; the books after that."""
         with self._lock:
             self._received += 1
             self._published += 1
-            if reset_cause:
-                self._resets[reset_cause] += 1
-                self._last_reset_cause = reset_cause
         return self.totals()
 
     def totals(self) -> Totals:

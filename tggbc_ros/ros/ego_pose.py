@@ -117,6 +117,14 @@ class EgoPose:
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
 
+    def newest_ns(self) -> int | None:
+        """Stamp of the newest ego pose, 0 where it is static; None where there is none."""
+        frames = self._settings.global_frame, self._settings.base_frame
+        try:
+            return Time.from_msg(self._ego.lookup_transform(*frames, LATEST).header.stamp).nanoseconds
+        except self._error:
+            return None
+
     def geometry(self, cameras: Sequence[str], frame_ids: Sequence[str], stamps_ns: Sequence[int]) -> SetGeometry:
         """Matrices of a set whose images have these cameras, frames and stamps; raises BadInputError.
 

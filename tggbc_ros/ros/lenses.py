@@ -70,7 +70,11 @@ def make_lens(info: CameraInfo, image: Pixels) -> Lens:
     straight = _straight_intrinsics(info, image, matrix)
     size = image.shape[1], image.shape[0]
     model = cv2.fisheye if info.distortion_model in FISHEYE else cv2
-    maps = model.initUndistortRectifyMap(matrix, coefficients, np.eye(3), straight, size, cv2.CV_16SC2)
+    try:
+        maps = model.initUndistortRectifyMap(matrix, coefficients, np.eye(3), straight, size, cv2.CV_16SC2)
+    except cv2.error as error:
+        found = f"calibration of {info.header.frame_id!r} has no map from K {matrix.tolist()}: {error}"
+        raise BadInputError("bad_camera_info", found) from error
     return Lens(straight, maps)
 
 
@@ -92,5 +96,7 @@ def _straight_intrinsics(info: CameraInfo, image: Pixels, matrix: Array) -> Arra
     projection = np.array(info.p, np.float64).reshape(3, 4)[:, :3]
     usable = np.isfinite(projection).all() and (projection[2] == (0.0, 0.0, 1.0)).all()
     if usable and projection[0, 0] > 0 and projection[1, 1] > 0:
-        return np.asarray(size_scale(info, image) @ projection)
+        with np.errstate(over="ignore"):
+            scaled = np.asarray(size_scale(info, image) @ projection)
+        return scaled if np.isfinite(scaled).all() else matrix
     return matrix

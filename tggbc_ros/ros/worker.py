@@ -21,6 +21,7 @@ class NewestWorker(Generic[Work]):
         self._discard = discard
         self._changed = threading.Condition()
         self._waiting: Work | None = None
+        self._busy = False
         self.stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="detector", daemon=True)
 
@@ -31,6 +32,12 @@ class NewestWorker(Generic[Work]):
     def is_alive(self) -> bool:
         """Whether the thread runs."""
         return self._thread.is_alive()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether an item offered now would be begun at once."""
+        with self._changed:
+            return self._waiting is None and not self._busy
 
     def offer(self, work: Work) -> None:
         """Put ``work`` in the slot; an older item that still waits there is superseded."""
@@ -69,8 +76,9 @@ class NewestWorker(Generic[Work]):
     def _take(self) -> Work | None:
         """The next item; None when stopped."""
         with self._changed:
+            self._busy = False
             self._changed.wait_for(lambda: self._waiting is not None or self.stopping.is_set())
             if self.stopping.is_set():
                 return None
-            work, self._waiting = self._waiting, None
+            work, self._waiting, self._busy = self._waiting, None, True
             return work

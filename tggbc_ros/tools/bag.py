@@ -1,4 +1,4 @@
-"""Makes and describes rosbag2 files: ``python -m tggbc_ros.tools.bag make|info``; needs no ROS installation."""
+"""Makes, converts and describes rosbag2 files: ``python -m tggbc_ros.tools.bag make|convert|info``; without ROS."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from tggbc_ros.data.bag import STORAGES, BagWriter
 from tggbc_ros.data.bag_messages import IMAGE_FORMATS
+from tggbc_ros.data.foxglove_bag import convert
 from tggbc_ros.data.nuscenes import NuScenes
 from tggbc_ros.data.records import Sample
 from tggbc_ros.data.sample_folder import moved, read_sample_folder
@@ -87,6 +88,13 @@ def _make(given: argparse.Namespace) -> str:
     return f"wrote {given.out}: {len(samples)} sets of {len(samples[0].cameras)} images{note}"
 
 
+def _convert(given: argparse.Namespace) -> str:
+    found = convert(given.source, given.out, given.storage)
+    lines = [f"wrote {given.out}: {sum(found.written.values())} messages on {len(found.written)} topics"]
+    lines += [f"left out: {count} of {kind}" for kind, count in found.left_out.items()]
+    return "\n".join(lines)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m tggbc_ros.tools.bag", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -101,11 +109,18 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("--version", metavar="NAME", help="with --data: which version, if there are several")
     make.add_argument("--sweeps", action="store_true", help="with --data: 12 Hz instead of the 2 Hz keyframes")
     make.add_argument("--out", type=Path, required=True, metavar="BAG", help="the bag's folder, must not exist")
-    make.add_argument("--storage", choices=list(STORAGES), default="mcap")
     make.add_argument("--images", choices=IMAGE_FORMATS, default="jpeg", help="jpeg: the files as they are")
+    turn = commands.add_parser("convert", help="turn an MCAP file with Foxglove's protobuf messages into a bag")
+    turn.add_argument("source", type=Path, metavar="FILE", help="the .mcap file, for example of nuscenes2mcap")
+    turn.add_argument("--out", type=Path, required=True, metavar="BAG", help="the bag's folder, must not exist")
+    for command in (make, turn):
+        command.add_argument("--storage", choices=list(STORAGES), default="mcap")
     info = commands.add_parser("info", help="say what a bag holds")
     info.add_argument("bag", type=Path, help="bag folder, or one .mcap or .db3 file")
     return parser
+
+
+COMMANDS = {"make": _make, "convert": _convert, "info": lambda given: describe(given.bag)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -115,10 +130,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.command == "make" and given.data and not given.scene:
         parser.error("--data needs --scene NAME")
     try:
-        print(_make(given) if given.command == "make" else describe(given.bag))
+        print(COMMANDS[given.command](given))
     except (OSError, ValueError, ImportError, ReaderError) as error:
-        subject = given.out if given.command == "make" else given.bag
-        print(f"bag {given.command} {subject}: {' '.join(str(error).split())}", file=sys.stderr)
+        subject = given.bag if given.command == "info" else given.out
+        hint = "; if it holds protobuf, use convert" if "Profile is not ros2" in str(error) else ""
+        print(f"bag {given.command} {subject}: {' '.join(str(error).split())}{hint}", file=sys.stderr)
         return 1
     return 0
 

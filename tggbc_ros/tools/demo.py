@@ -29,7 +29,7 @@ from tggbc_ros.evaluation.score import Evaluator
 from tggbc_ros.evaluation.submission import write_submission
 from tggbc_ros.ros.bag_recorder import RecordError
 from tggbc_ros.ros.client import ClientError, choose_domain
-from tggbc_ros.ros.overlay import load_palette
+from tggbc_ros.ros.palette import load_palette
 from tggbc_ros.showcase.film import film_frame, write_film
 from tggbc_ros.showcase.frames import ShownFrame, shown_frames
 from tggbc_ros.showcase.keys import key_picture

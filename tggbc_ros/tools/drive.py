@@ -17,12 +17,14 @@ from typing import NoReturn
 import cv2
 from tqdm import tqdm
 
+from tggbc_ros.core.config import CLASS_NAMES
 from tggbc_ros.data.drive import dataset
 from tggbc_ros.data.drive.config import DEMO_IMAGE_SIZE, DIFFICULTIES, SWEEPS_PER_SAMPLE, DriveConfig, with_difficulty
 from tggbc_ros.data.drive.frames import frame_indices, render_frame
 from tggbc_ros.data.drive.preview import contact_sheet
 from tggbc_ros.data.drive.schema import Tables
 from tggbc_ros.data.drive.world import make_scene
+from tggbc_ros.ros.palette import load_palette
 
 _frames_done: Synchronized[int] | None = None
 
@@ -126,7 +128,8 @@ def preview(options: argparse.Namespace, config: DriveConfig) -> None:
     indices = frame_indices(config)
     index = min(max(round(options.at * 2), 0) * SWEEPS_PER_SAMPLE, indices[-1])
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(options.out), contact_sheet(render_frame(scene, index))):
+    picture = contact_sheet(render_frame(scene, index), load_palette(CLASS_NAMES).colors)
+    if not cv2.imwrite(str(options.out), picture):
         raise ValueError(f"cannot write {options.out}: expected the name of a picture file, as in drive.png")
 
 

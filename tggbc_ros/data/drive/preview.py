@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -17,29 +19,26 @@ HEADING = ((0, 5), (1, 4))
 ROWS = ((2, 0, 1), (4, 3, 5))
 
 
-def contact_sheet(drive_frame: DriveFrame, boxes: bool = True) -> npt.NDArray[np.uint8]:
-    """[2 height, 3 width, 3]: front row, back row; boxes in class colours, a cross on the side they face."""
+def contact_sheet(drive_frame: DriveFrame, colors: Sequence[tuple[int, int, int]]) -> npt.NDArray[np.uint8]:
+    """[2 height, 3 width, 3]: front row, back row; boxes in class colours (BGR), a cross on the side they face."""
     images = [image.copy() for image in drive_frame.frame.images]
-    if boxes:
-        truth = drive_frame.boxes()
-        seen = drive_frame.annotations.lidar_points[truth.query] > 0
-        corners = box_corners(truth)[seen]
-        for number, image in enumerate(images):
-            _draw(image, corners, truth.label[seen], drive_frame, number)
+    truth = drive_frame.boxes()
+    seen = drive_frame.annotations.lidar_points[truth.query] > 0
+    corners, shades = box_corners(truth)[seen], [colors[label] for label in truth.label[seen]]
+    for number, image in enumerate(images):
+        _draw(image, corners, shades, drive_frame, number)
     return np.vstack([np.hstack([images[number] for number in row]) for row in ROWS])
 
 
-def _draw(image: npt.NDArray[np.uint8], corners: Array, label: npt.NDArray[np.int64], frame: DriveFrame,
+def _draw(image: npt.NDArray[np.uint8], corners: Array, colors: Sequence[tuple[int, int, int]], frame: DriveFrame,
           number: int) -> None:  # fmt: skip
     rig = frame.frame.rig
-    for box, name in zip(transform_points(rig.lidar2cam[number], corners), label, strict=True):
-        hue = np.array([[[int(name) * 18, 255, 255]]], dtype=np.uint8)
-        color = tuple(int(value) for value in cv2.cvtColor(hue, cv2.COLOR_HSV2BGR)[0, 0])
+    for box, color in zip(transform_points(rig.lidar2cam[number], corners), colors, strict=True):
         for first, second in (*EDGES, *HEADING):
             _line(image, box[[first, second]], rig.intrinsics[number], color)
 
 
-def _line(image: npt.NDArray[np.uint8], ends: Array, intrinsics: Array, color: tuple[int, ...]) -> None:
+def _line(image: npt.NDArray[np.uint8], ends: Array, intrinsics: Array, color: tuple[int, int, int]) -> None:
     visible = clip_near(ends)
     if len(visible) < 2:
         return

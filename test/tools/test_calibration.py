@@ -1,0 +1,104 @@
+"""tools.calibration: what it writes reads back as what the bag or the data set holds."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tggbc_ros.data.nuscenes import NuScenes
+from tggbc_ros.ros import calibration_file
+from tggbc_ros.ros.params import CAMERAS
+from tggbc_ros.tools.calibration import main
+
+TESTS = Path(__file__).parents[1]
+sys.path[:0] = [str(TESTS / "data"), str(TESTS / "ros")]
+
+import bag_families as families  # noqa: E402
+from synthetic_rig import CAM2EGO, HEIGHT, INTRINSICS, LIDAR2EGO, WIDTH, camera_info, transform  # noqa: E402
+from tf2_msgs.msg import TFMessage  # noqa: E402
+from tiny_nuscenes import write_tiny_nuscenes  # noqa: E402
+
+
+def run(*arguments: object) -> int:
+    return main(list(map(str, arguments)))
+
+
+def assert_is_the_rig(path: Path, cameras: list[str] | tuple[str, ...]) -> None:
+    found = calibration_file.load(str(path), cameras)
+    for camera, matrix in zip(cameras, CAM2EGO.values(), strict=True):
+        assert found[camera].intrinsics == tuple(INTRINSICS[[0, 1, 0, 1], [0, 1, 2, 2]])
+        assert (found[camera].width, found[camera].height) == (WIDTH, HEIGHT)
+        np.testing.assert_allclose(found[camera].cam2base(LIDAR2EGO), matrix, atol=1e-12)
+
+
+def test_of_our_own_bag(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bag = families.write_bag(tmp_path / "bag", families.our_own([0]))
+    assert run("bag", bag, "--out", tmp_path / "rig.yaml") == 0
+    assert capsys.readouterr().out == f"wrote {tmp_path / 'rig.yaml'}: {', '.join(CAMERAS)}\n"
+    assert_is_the_rig(tmp_path / "rig.yaml", CAMERAS)
+
+
+def test_of_a_bag_whose_topics_and_transforms_are_elsewhere(tmp_path: Path) -> None:
+    bag = families.write_bag(tmp_path / "bag", families.nuscenes_to_ros2bag([0, 1]))
+    some = list(CAMERAS[:2])
+    topic = ("--camera-info-topic", "/{camera}/camera_info")
+    assert run("bag", bag, "--out", tmp_path / "two.yaml", *topic, "--cameras", *some) == 0
+    found = calibration_file.load(str(tmp_path / "two.yaml"), some)
+    for camera in some:
+        np.testing.assert_allclose(found[camera].cam2base(LIDAR2EGO), CAM2EGO[camera], atol=1e-12)
+
+
+def test_a_chain_of_transforms_and_a_lens(tmp_path: Path) -> None:
+    info = camera_info("CAM_BACK", 5)
+    info.distortion_model, info.d = "equidistant", [0.1, 1 / 3, -0.01, 0.0]
+    half = CAM2EGO["CAM_BACK"] @ np.linalg.inv(CAM2EGO["CAM_FRONT"])
+    tree = [transform(CAM2EGO["CAM_FRONT"], "mast", "CAM_BACK"), transform(half, "base_link", "mast")]
+    entries = [(5, "/camera/CAM_BACK/camera_info", info), (6, "/tf_static", TFMessage(transforms=tree))]
+    bag = families.write_bag(tmp_path / "bag", entries)
+    assert run("bag", bag, "--out", tmp_path / "back.yaml", "--cameras", "CAM_BACK") == 0
+    found = calibration_file.load(str(tmp_path / "back.yaml"), ["CAM_BACK"])["CAM_BACK"]
+    np.testing.assert_allclose(found.mounting, CAM2EGO["CAM_BACK"], atol=1e-12)
+    assert (list(found.info().d), found.info().distortion_model) == ([0.1, 1 / 3, -0.01, 0.0], "equidistant")
+
+
+def test_of_a_scene_under_other_names(tmp_path: Path) -> None:
+    root = write_tiny_nuscenes(tmp_path / "tiny")
+    out = tmp_path / "rig.yaml"
+    assert run("data", root, "--scene", "scene-0001", "--lower-case", "--out", out) == 0
+    shots = next(iter(NuScenes(root).samples("scene-0001"))).cameras
+    found = calibration_file.load(str(out), [shot.name.lower() for shot in shots])
+    for shot in shots:
+        camera = found[shot.name.lower()]
+        np.testing.assert_array_equal(np.array(camera.info().k).reshape(3, 3), shot.intrinsics)
+        assert (camera.width, camera.height) == (shot.width, shot.height)
+        np.testing.assert_allclose(camera.cam2base(np.eye(4)), shot.cam2ego, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--cameras", "CAM_ROOF"], "no CameraInfo on /camera/CAM_ROOF/camera_info"),
+        (["--base-frame", "car"], "no transform from CAM_FRONT's frame 'CAM_FRONT' to 'car'; known frames: CAM_BACK, "),
+    ],
+)
+def test_what_the_bag_lacks_is_said_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    bag = families.write_bag(tmp_path / "bag", families.our_own([0]))
+    assert run("bag", bag, "--out", tmp_path / "rig.yaml", *options) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"calibration bag {bag}: {message}")
+    assert error.count("\n") == 1
+    assert not (tmp_path / "rig.yaml").exists()
+
+
+def test_a_file_that_is_there_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bag = families.write_bag(tmp_path / "bag", families.our_own([0]))
+    (tmp_path / "rig.yaml").write_text("mine")
+    assert run("bag", bag, "--out", tmp_path / "rig.yaml") == 1
+    assert (tmp_path / "rig.yaml").read_text() == "mine"
+    assert run("bag", tmp_path / "none", "--out", tmp_path / "other.yaml") == 1
+    assert capsys.readouterr().err.count("\n") == 2
