@@ -102,9 +102,9 @@ def test_sweeps_are_seen_and_keyframes_scored(network: Network, root: Path, spli
     assert [sample.token for sample in fast.samples()] == [sample.token for sample in split.samples()]
     frames: list[None] = []
     (slow,) = Sweep(network, PRUNINGS[:1], DECODE).run(split, lambda: None)
-    (every,) = Sweep(network, PRUNINGS[:1], DECODE).run(fast, lambda: frames.append(None))
-    memory = MemoryConfig(interval_s=0.5)
-    (gated,) = Sweep(network, PRUNINGS[:1], DECODE, memory=memory).run(fast, lambda: None)
+    last_one = MemoryConfig(interval_s=0.0)
+    (every,) = Sweep(network, PRUNINGS[:1], DECODE, memory=last_one).run(fast, lambda: frames.append(None))
+    (gated,) = Sweep(network, PRUNINGS[:1], DECODE).run(fast, lambda: None)
     assert len(frames) == len(every.keys) == 14
     assert len(every.detections) == len(slow.detections) == 4
     last = split.scenes["scene-0001"][-1]
