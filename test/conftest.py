@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from tggbc_ros.core.config import MODELS
 from tggbc_ros.core.model import StreamPETR
@@ -15,6 +16,7 @@ from tggbc_ros.data import golden_replay
 from tggbc_ros.tools import export
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY / "test"))  # tiny_model serves them all
 
 
 def find_folder(variable: str, default: str) -> tuple[Path | None, str]:
@@ -30,6 +32,15 @@ def _folder(variable: str, default: str) -> Path:
     if folder is None:
         pytest.skip(reason)
     return folder
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For small networks, which only wait for a second thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import json
 import shutil
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -43,12 +43,7 @@ NOT_TENSORRTS = {"cache", "clone", "contiguous", "data_ptr", "shape"}
 NOT_TENSORRTS |= {"check", "device", "feature_size", "inputs", "items", "join", "make_outputs", "name", "outputs"}
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(autouse=True)

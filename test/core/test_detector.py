@@ -10,29 +10,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tiny_model import SMALL
 
 from tggbc_ros.backends import load_network
 from tggbc_ros.backends.torch_backend import TorchNetwork
 from tggbc_ros.core import geometry, pruning
 from tggbc_ros.core import memory as temporal
-from tggbc_ros.core.config import R50_704, CarryConfig, DecodeConfig, KeepConfig, MemoryConfig, PruningConfig
+from tggbc_ros.core.config import CarryConfig, DecodeConfig, KeepConfig, MemoryConfig, PruningConfig
 from tggbc_ros.core.detector import Detector
 from tggbc_ros.core.preprocess import preprocess
 from tggbc_ros.core.types import CameraFrame, NetworkOutput, Rig
 
-SMALL = replace(
-    R50_704,
-    name="small",
-    backbone="resnet18",
-    image_size=(64, 96),
-    num_queries=20,
-    num_propagated=8,
-    memory_length=16,
-    embed_dims=64,
-    num_heads=4,
-    ffn_dims=64,
-    num_layers=3,
-)
 KEYS = 6 * 4 * 6
 T0_NS = 1_532_402_927_647_951_000
 

@@ -7,28 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tiny_model import SMALL
 
 from tggbc_ros.backends.torch_backend import TorchNetwork
 from tggbc_ros.core import geometry
-from tggbc_ros.core.config import R50_704, CarryConfig, KeepConfig, PruningConfig
+from tggbc_ros.core.config import CarryConfig, KeepConfig, PruningConfig
 from tggbc_ros.core.detector import Detector
 from tggbc_ros.core.preprocess import preprocess
 from tggbc_ros.core.types import AlignedMemory, CameraFrame, NetworkOutput, Rig, Tokens
 from tggbc_ros.core.visible import Mask, comes_into_sight, visible_tokens
 
-SMALL = replace(
-    R50_704,
-    name="small",
-    backbone="resnet18",
-    image_size=(64, 96),
-    num_queries=20,
-    num_propagated=8,
-    memory_length=16,
-    embed_dims=64,
-    num_heads=4,
-    ffn_dims=64,
-    num_layers=3,
-)
 CELLS = 4 * 6
 KEYS = 6 * CELLS
 

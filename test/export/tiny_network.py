@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import tiny_model
 import torch
 
 from tggbc_ros.core import geometry
 from tggbc_ros.core.checkpoint import build_network
-from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.core.types import CameraFrame, Rig
 
-TINY = ModelConfig(
-    name="tiny_exported",
-    backbone="resnet18_half",
-    image_size=(32, 64),
-    color_order="rgb",
-    mean=(100.0, 100.0, 100.0),
-    std=(50.0, 50.0, 50.0),
-    num_queries=16,
-    num_propagated=8,
-    memory_length=32,
-    embed_dims=64,
-    num_heads=4,
-    ffn_dims=64,
-    num_layers=3,
-)
+TINY = replace(tiny_model.TINY, name="tiny_exported")
 CAMERAS = 6
 CELLS = CAMERAS * 2 * 4
 T0_NS = 1_532_402_927_647_951_000

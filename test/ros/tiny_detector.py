@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,21 +18,11 @@ from tggbc_ros.core.config import MODELS, ModelConfig, PruningConfig
 from tggbc_ros.core.types import AlignedMemory, NetworkOutput, Tokens
 from tggbc_ros.ros.detector_node import main
 
-TINY = ModelConfig(
-    name="tiny",
-    backbone="resnet50",
-    image_size=(32, 64),
-    color_order="rgb",
-    mean=(100.0, 100.0, 100.0),
-    std=(50.0, 50.0, 50.0),
-    num_queries=16,
-    num_propagated=8,
-    memory_length=32,
-    embed_dims=64,
-    num_heads=4,
-    ffn_dims=64,
-    num_layers=2,
-)
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also where it runs as a program
+
+import tiny_model  # noqa: E402
+
+TINY = replace(tiny_model.TINY, backbone="resnet50", num_layers=2)
 
 
 def load_network(backend: str, model: ModelConfig, checkpoint: Path | None, device: str, allow: bool) -> object:

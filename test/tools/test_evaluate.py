@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from rosbags.rosbag2 import StoragePlugin
 
 from tggbc_ros.core.config import CLASS_NAMES, MODELS, DecodeConfig, PruningConfig
@@ -29,13 +28,7 @@ from tiny_nuscenes import VERSION, edit_table  # noqa: E402
 ERRORS = ("mATE", "mASE", "mAOE", "mAVE", "mAAE")
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small networks only wait for their second thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

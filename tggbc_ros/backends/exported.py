@@ -16,6 +16,9 @@ from tggbc_ros.core.types import AlignedMemory, NetworkInput, NetworkOutput, Tok
 from tggbc_ros.export.cache import cached_export
 from tggbc_ros.export.manifest import EXPORT_COMMAND, ExportError, GraphFile, Manifest, read
 
+USUAL_CAMERAS, MOST_CAMERAS = 6, 8
+"""For how many TensorRT tunes its engines, and up to how many they serve."""
+
 Run = Callable[..., tuple[torch.Tensor, ...]]
 """One graph: its inputs in order, on the network's device -> its outputs in order, there too."""
 

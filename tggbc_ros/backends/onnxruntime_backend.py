@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tggbc_ros.backends.exported import ExportedNetwork, GraphIO, find_export
+from tggbc_ros.backends.exported import MOST_CAMERAS, USUAL_CAMERAS, ExportedNetwork, GraphIO, find_export
 from tggbc_ros.backends.torch_backend import find_device
 from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.export.graphs import CAMERAS, CELLS, KEYS
@@ -20,9 +20,6 @@ PROVIDERS = {
     ("cuda", True): "TensorrtExecutionProvider",
 }
 """By kind of device, and whether TensorRT is to run what it can."""
-
-USUAL_CAMERAS, MOST_CAMERAS = 6, 8
-"""Sizes that TensorRT tunes its engines for, and up to which they run; beyond, it builds them anew."""
 
 Provider = tuple[str, Mapping[str, str]]
 """Name and options."""

@@ -12,13 +12,10 @@ from typing import Any
 
 import torch
 
-from tggbc_ros.backends.exported import GraphIO
+from tggbc_ros.backends.exported import MOST_CAMERAS, USUAL_CAMERAS, GraphIO
 from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.export.graphs import CAMERAS, CELLS, KEYS
 from tggbc_ros.export.manifest import GraphFile
-
-USUAL_CAMERAS, MOST_CAMERAS = 6, 8
-"""For how many an engine is tuned, and up to how many it serves."""
 
 ALIGNMENT_BYTES = 256
 """Of a tensor's address, as NvInferRuntime.h asks at setTensorAddress."""

@@ -1,11 +1,13 @@
-"""A network small enough for tests, with weights from a seed."""
+"""Networks small enough for tests, with weights from a seed."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import torch
 
 from tggbc_ros.backends import load_network
-from tggbc_ros.core.config import ModelConfig
+from tggbc_ros.core.config import R50_704, ModelConfig
 from tggbc_ros.core.detector import Network
 
 TINY = ModelConfig(
@@ -23,6 +25,20 @@ TINY = ModelConfig(
     ffn_dims=64,
     num_layers=3,
 )
+SMALL = replace(
+    R50_704,
+    name="small",
+    backbone="resnet18",
+    image_size=(64, 96),
+    num_queries=20,
+    num_propagated=8,
+    memory_length=16,
+    embed_dims=64,
+    num_heads=4,
+    ffn_dims=64,
+    num_layers=3,
+)
+"""The published networks' cells and constants, with fewer of everything."""
 
 
 def tiny_network() -> Network:
