@@ -26,12 +26,16 @@ from tqdm import tqdm
 
 from tggbc_ros.core.types import Boxes3D
 from tggbc_ros.msg import BoundingBox3DArray, FrameReport
+from tggbc_ros.ros.params import CAMERAS
 
 NODE = "/detector"
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 180.0
 LAST_ANSWER_S = 5.0
+POSE_TIMEOUT_S = 10.0
+INPUT_TOPICS = 2 * len(CAMERAS) + len(("/tf", "/tf_static"))
+"""What a detector of that rig subscribes to; a player that began before all are found would lose the first set."""
 
 
 class ClientError(RuntimeError):
@@ -80,9 +84,13 @@ class Process:
         if status is None:
             return True
         if status != 0:
-            lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
-            raise ClientError(f"{self.name} ended with status {status}:\n" + "\n".join(lines))
+            raise ClientError(f"{self.name} ended with status {status}; {self.last_words()}")
         return False
+
+    def last_words(self) -> str:
+        """The end of what it said."""
+        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
+        return "\n".join([f"{self.name} said last:", *lines])
 
 
 def choose_domain() -> None:
@@ -200,9 +208,11 @@ def running_detector(
 ) -> Iterator[tuple[Process, DetectorClient]]:
     """A detector node of its own process on simulated time, once it is active, and a client that hears it.
 
+    It waits long for poses: in lockstep a transform that is late is on its way, however slow the machine.
     parameters: the node's, at the start. rclpy must be initialised. Raises ClientError if the node does not start.
     """
-    with detector_process({"use_sim_time": True, **parameters}, logs / "detector.log") as detector:
+    patient = {"use_sim_time": True, "pose_timeout_s": POSE_TIMEOUT_S}
+    with detector_process(patient | dict(parameters), logs / "detector.log") as detector:
         client = DetectorClient(with_kept_keys)
         try:
             client.wait_until_active(detector)
@@ -225,7 +235,8 @@ def play(
     options: further ones of the player. taken: what else has to come true once all is answered, such as a record of
     it. Raises ClientError if a set stays without an answer.
     """
-    player = player_process(bag, ["--clock", "--lockstep", f"{NODE}/report", *options], logs / "player.log")
+    ready = ["--wait-for-subscribers", str(INPUT_TOPICS)]
+    player = player_process(bag, ["--clock", "--lockstep", f"{NODE}/report", *ready, *options], logs / "player.log")
     with player, tqdm(total=frames, desc=bag.name, unit="frame", disable=None) as bar:
         for done in range(frames):
             _wait_for_answer(client, done, detector, player)
@@ -239,7 +250,9 @@ def _wait_for_answer(client: DetectorClient, done: int, detector: Process, playe
     client.wait_for(lambda: client.answers > done or not player.is_running(), ANSWER_TIMEOUT_S, [detector])
     if not client.wait_for(lambda: client.answers > done, LAST_ANSWER_S, [detector]):
         state = "is waiting" if player.is_running() else "has ended"
-        raise ClientError(f"{done} sets of images were answered in full, then no more; the player {state}")
+        raise ClientError(
+            f"{done} sets of images were answered in full, then no more; the player {state}; {detector.last_words()}"
+        )
 
 
 @contextmanager

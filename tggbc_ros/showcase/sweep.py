@@ -11,12 +11,10 @@ import numpy.typing as npt
 
 from tggbc_ros.ros.bag_recorder import BagRecorder
 from tggbc_ros.ros.client import NODE, ClientError, DetectorClient, play, running_detector
-from tggbc_ros.ros.params import CAMERAS
 
 TOPICS = (f"{NODE}/boxes", f"{NODE}/report", f"{NODE}/kept_keys")
 PATIENCE_S = 20.0
-INPUT_TOPICS = 2 * len(CAMERAS) + len(("/tf", "/tf_static"))
-PLAYER_OPTIONS = ("--rate", "8", "--wait-for-subscribers", str(INPUT_TOPICS))
+PLAYER_OPTIONS = ("--rate", "8")
 """Faster than real time, because every set is waited for and so the machine sets the pace."""
 
 KeptPictures = dict[int, npt.NDArray[np.uint8]]
