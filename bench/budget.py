@@ -1,7 +1,7 @@
 """Does keep_mode budget hold a deadline on a real machine whose load comes and goes? `python -m bench.budget`.
 
 The whole `Detector` runs, but for the backbone, which would take most of the time and has nothing to do with keys.
-Processes that only compute are the load.
+Processes that compute for a part of the time are the load.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import dataclasses
 import json
 import multiprocessing
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,17 +50,24 @@ class WithoutBackbone(TorchNetwork):
         return torch.randn(size, generator=generator, device=self.device)
 
 
-def _compute() -> None:
-    block = np.random.default_rng(0).random((256, 256))
+LOAD_PERIOD_S = 0.02
+"""Much shorter than a frame, so that every frame meets the same load."""
+
+
+def _compute(duty: float) -> None:
+    block = np.random.default_rng(0).random((64, 64))
     while True:
-        block = np.tanh(block @ block)
+        end_s = time.perf_counter() + duty * LOAD_PERIOD_S
+        while time.perf_counter() < end_s:
+            block = np.tanh(block @ block)
+        time.sleep((1.0 - duty) * LOAD_PERIOD_S)
 
 
 @contextmanager
-def load(processes: int) -> Iterator[None]:
-    """So many processes that compute all the time."""
+def load(processes: int, duty: float) -> Iterator[None]:
+    """So many processes that compute for this share of the time, on one core each."""
     spawn = multiprocessing.get_context("spawn")
-    busy = [spawn.Process(target=_compute, daemon=True) for _ in range(processes)]
+    busy = [spawn.Process(target=_compute, args=(duty,), daemon=True) for _ in range(processes)]
     for process in busy:
         process.start()
     try:
@@ -70,7 +78,7 @@ def load(processes: int) -> Iterator[None]:
             process.join()
 
 
-def measure_budget(network: TorchNetwork, share: float, frames: int, processes: int) -> list[Row]:
+def measure_budget(network: TorchNetwork, share: float, frames: int, processes: int, duty: float) -> list[Row]:
     """One row a phase: at rest, under load, at rest again. The budget is a share of the dense decoder's time at rest.
 
     late: share of the frames beyond the budget, of those that are judged. changes: of the keep ratio, among them.
@@ -89,9 +97,10 @@ def measure_budget(network: TorchNetwork, share: float, frames: int, processes: 
     detector.pruning = PruningConfig(keep=keep)
     rows = []
     for phase, count in (("at rest", 0), ("under load", processes), ("at rest again", 0)):
-        with load(count):
+        with load(count, duty):
             reports = [step() for _ in tqdm(range(frames), desc=phase, disable=None)]
-        rows.append({"shape": shape_name(network.model), "phase": phase, "processes": count} | judge(reports, keep))
+        machine = {"phase": phase, "processes": count, "duty": duty}
+        rows.append({"shape": shape_name(network.model)} | machine | judge(reports, keep))
     return rows
 
 
@@ -120,12 +129,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--share", type=float, default=0.7, help="the budget, of the dense decoder's time at rest")
     parser.add_argument("--frames", type=int, default=50, help=f"of each phase, more than {SETTLING}")
     parser.add_argument("--processes", type=int, default=1, help="that compute, in the second phase")
+    parser.add_argument("--duty", type=float, default=1.0, help="share of the time in which each of them computes")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args(arguments)
     if options.frames <= SETTLING or not 0.0 < options.share < 1.0:
         parser.error(f"frames {options.frames}, share {options.share}; expected > {SETTLING} and between 0 and 1")
+    if not 0.0 < options.duty <= 1.0:
+        parser.error(f"duty {options.duty}, expected > 0 and <= 1")
     network = WithoutBackbone.load(SHAPES[options.shape], None, options.device)
-    rows = measure_budget(network, options.share, options.frames, options.processes)
+    rows = measure_budget(network, options.share, options.frames, options.processes, options.duty)
     print(budget_table(rows))
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "bench_budget.json"
@@ -136,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def budget_table(rows: Sequence[Row]) -> str:
     """One line a phase."""
-    names = ("shape", "phase", "processes", "budget_ms", "p95_ms", "late", "keep_ratio", "changes", "feasible")
+    names = ("shape", "phase", "processes", "duty", "budget_ms", "p95_ms", "late", "keep_ratio", "changes", "feasible")
     lines = [tuple(_cell(row[name]) for name in names) for row in rows]
     return text_table([name.replace("_", " ") for name in names], lines)
 

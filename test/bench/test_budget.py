@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,19 @@ def report(decode_ms: float, keys: int = 50, feasible: bool = True) -> StepRepor
     )
 
 
+def cpu_s(pid: int) -> float:
+    """Processor time that a process has taken."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def share_of_a_second(pid: int) -> float:
+    """Of one core, over the next second."""
+    start_s, spent_s = time.monotonic(), cpu_s(pid)
+    time.sleep(1.0)
+    return (cpu_s(pid) - spent_s) / (time.monotonic() - start_s)
+
+
 def test_frames_are_judged_after_settling() -> None:
     settling = [report(900.0, keys) for keys in range(1, 1 + budget.SETTLING)]
     judged = [*(report(40.0) for _ in range(17)), report(70.0, 40), report(40.0, 40), report(40.0, feasible=False)]
@@ -41,11 +56,21 @@ def test_frames_are_judged_after_settling() -> None:
 
 
 def test_load_is_there_and_goes_away() -> None:
-    with budget.load(2):
+    with budget.load(2, 1.0):
         busy = budget.multiprocessing.active_children()
         assert len(busy) == 2
         assert all(process.is_alive() for process in busy)
     assert not budget.multiprocessing.active_children()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc on this system")
+def test_load_leaves_the_rest_of_the_time() -> None:
+    """A busy machine may grant less than the duty, never much more."""
+    with budget.load(1, 0.2):
+        (process,) = budget.multiprocessing.active_children()
+        deadline_s = time.monotonic() + 60.0
+        while not 0.02 < share_of_a_second(process.pid) < 0.5:  # while it imports, it takes all it can get
+            assert time.monotonic() < deadline_s
 
 
 def test_the_command_goes_through_all_phases(
@@ -63,7 +88,7 @@ def test_the_command_goes_through_all_phases(
     assert "under load" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("wrong", [["--frames", "10"], ["--share", "1.5"]])
+@pytest.mark.parametrize("wrong", [["--frames", "10"], ["--share", "1.5"], ["--duty", "0"]])
 def test_what_cannot_be_measured_is_refused(wrong: list[str]) -> None:
     with pytest.raises(SystemExit):
         budget.main(wrong)
