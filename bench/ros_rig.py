@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from geometry_msgs.msg import TransformStamped
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
@@ -45,6 +45,17 @@ class Input:
     distorted: bool = False
     rate_hz: float = 12.0
     stagger_s: float = 0.007
+    reliable: bool = True
+
+
+def image_topics(raw: bool) -> list[str]:
+    """Where the images are, camera by camera."""
+    return [f"/camera/{name}/image{'' if raw else '/compressed'}" for name in CAMERAS]
+
+
+def image_qos(reliable: bool) -> QoSProfile:
+    """Ten images deep, as camera drivers have it."""
+    return QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT)
 
 
 def picture(seed: int) -> Pixels:
@@ -64,9 +75,8 @@ class Cameras(Node):
         super().__init__("bench_cameras")
         self._input = sent
         raw = sent.encoding == "raw"
-        kind, end = (Image, "") if raw else (CompressedImage, "/compressed")
-        topics = [f"/camera/{name}/image{end}" for name in CAMERAS]
-        self._images = [self.create_publisher(kind, topic, QoSProfile(depth=10)) for topic in topics]
+        kind, qos = Image if raw else CompressedImage, image_qos(sent.reliable)
+        self._images = [self.create_publisher(kind, topic, qos) for topic in image_topics(raw)]
         self._infos = [self.create_publisher(CameraInfo, f"/camera/{name}/camera_info", 10) for name in CAMERAS]
         self._tf = self.create_publisher(TFMessage, "/tf", 100)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -82,14 +92,17 @@ class Cameras(Node):
         return all(publisher.get_subscription_count() for publisher in publishers)
 
     def play(self, sets: int) -> Iterator[int]:
-        """Publish that many sets at the rate asked for; yields each one's newest stamp, in nanoseconds."""
-        start_s = time.monotonic()
+        """Publish that many sets at the rate asked for; yields each one's newest stamp, in nanoseconds.
+
+        Stamps are those of cameras with a trigger: when an image was due, however late a busy machine sends it.
+        """
+        start_s, start_ns = time.monotonic(), time.time_ns()
         for number in range(sets):
             stamp_ns = 0
             for place in range(len(CAMERAS)):
-                due_s = start_s + number / self._input.rate_hz + place * self._input.stagger_s
-                time.sleep(max(0.0, due_s - time.monotonic()))
-                stamp_ns = time.time_ns()
+                due_s = number / self._input.rate_hz + place * self._input.stagger_s
+                time.sleep(max(0.0, start_s + due_s - time.monotonic()))
+                stamp_ns = start_ns + round(due_s * 1e9)
                 self._publish(place, stamp_ns)
             yield stamp_ns
 

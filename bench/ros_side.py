@@ -1,9 +1,10 @@
 """Measure what the node costs beside its network: six cameras of 1600 x 900 at 12 Hz, over real DDS.
 
-python -m bench.ros_side [--seconds 20] [--cases NAME ...] [--model r50_704] [--rate-hz 12]
+python -m bench.ros_side [--seconds 20] [--cases NAME ...] [--model r50_704] [--rate-hz 12] [--default-transport]
 
 The node runs in a process of its own, with a network that does nothing (bench/ros_node.py); this one publishes and
-listens. Writes OUT/ros_side.json, a list of rows, and prints them as a table.
+listens. Both run with config/fastdds.xml, or as Fast DDS is by itself. Writes OUT/ros_side.json, a list of rows, and
+prints them as a table.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from tggbc_ros.msg import BoundingBox3DArray, FrameReport
 from tqdm import tqdm
 
 from bench.ros_rig import HEIGHT, WIDTH, Cameras, Input
+from bench.ros_transport import PROFILE, profile
 from bench.table import text_table
 from tggbc_ros.ros.client import ClientError, DetectorClient, Process, choose_domain, detector_process, stamp_ns
 
@@ -187,6 +189,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rate-hz", type=float, default=12.0, metavar="HZ", help="of the cameras (default %(default)g)")
     add("--model", default="r50_704", help="whose image size is asked for (default %(default)s)")
     add("--cases", nargs="+", choices=[case.name for case in CASES], metavar="NAME", help="default all")
+    add("--default-transport", action="store_true", help="without config/fastdds.xml")
     return parser
 
 
@@ -197,15 +200,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wanted = [case for case in CASES if not options.cases or case.name in options.cases]
     cases = [replace(case, sent=replace(case.sent, rate_hz=options.rate_hz)) for case in wanted]
     choose_domain()
-    rclpy.init()
-    try:
-        sets = {case.name: max(1, round(options.seconds * case.sent.rate_hz)) for case in cases}
-        rows = [measure(case, options.model, sets[case.name], options.out) for case in cases]
-    except ClientError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
-    finally:
-        rclpy.try_shutdown()
+    with profile(None if options.default_transport else PROFILE):
+        rclpy.init()
+        try:
+            sets = {case.name: max(1, round(options.seconds * case.sent.rate_hz)) for case in cases}
+            rows = [measure(case, options.model, sets[case.name], options.out) for case in cases]
+        except ClientError as error:
+            print(f"bench: {error}", file=sys.stderr)
+            return 1
+        finally:
+            rclpy.try_shutdown()
+    rows = [{"fastdds_profile": not options.default_transport, **row} for row in rows]
     path = options.out / "ros_side.json"
     path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     load = " ".join(f"{each:.1f}" for each in os.getloadavg())

@@ -5,6 +5,7 @@ ros2 launch tggbc_ros detect.launch.py bag:=FOLDER rviz:=true profile:=nuscenes_
 """
 
 import importlib.util
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from launch.actions import (
     ExecuteProcess,
     OpaqueFunction,
     RegisterEventHandler,
+    SetEnvironmentVariable,
     Shutdown,
 )
 from launch.event_handlers import OnProcessExit, OnProcessStart, OnShutdown
@@ -32,12 +34,14 @@ from launch import LaunchContext, LaunchDescription
 
 CONFIG = Path(get_package_share_directory("tggbc_ros")) / "config"
 BOOLEAN = ["true", "false"]
+FAST_DDS_SETTINGS = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+"""Where Fast DDS 2 (Jazzy) and 3 (Kilted) look for their settings."""
 
 PARAMETERS = {
     "model": (str, "Network configuration: demo, r50_704 or vov_800."),
     "checkpoint": (str, "File with the weights, or folder of an export; model demo has its own."),
     "allow_random_weights": (bool, "Start without weights; the boxes then mean nothing."),
-    "backend": (str, "Engine that runs the network: torch or onnxruntime."),
+    "backend": (str, "Engine that runs the network: torch, torch_bf16, onnxruntime, …"),
     "device": (str, "cpu, cuda, cuda:1 or auto."),
     "keep_ratio": (float, "Share of the decoder's keys to keep, 1.0 is the dense network."),
     "image_transport": (str, "raw, compressed or auto."),
@@ -95,11 +99,17 @@ def set_up(context: LaunchContext) -> list[Action]:
         output="screen",
     )
     once_active = [bag_player(given)] if given["bag"] else []
-    actions = [*start_up(detector, once_active), detector]
+    actions = [*large_messages(), *start_up(detector, once_active), detector]
     if given["rviz"] == "true":
         show = ["-d", str(CONFIG / "detector.rviz")]
         actions.append(Node(package="rviz2", executable="rviz2", arguments=show, parameters=[use_sim_time]))
     return actions
+
+
+def large_messages() -> list[Action]:
+    """Room for raw images, for the bag player most of all; the user's own settings of Fast DDS stay."""
+    path = str(CONFIG / "fastdds.xml")
+    return [SetEnvironmentVariable(name, path) for name in FAST_DDS_SETTINGS if name not in os.environ]
 
 
 def start_up(detector: LifecycleNode, once_active: list[Action]) -> list[Action]:

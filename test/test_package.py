@@ -51,7 +51,7 @@ MAY_IMPORT = {
 CORE_LIBRARIES = {"numpy", "torch"}
 CORE_EXCEPTIONS = {"core/preprocess.py": {"PIL"}, "core/checkpoint.py": {"safetensors"}}
 IMPORTED_WHERE_USED = {"cv_bridge", "message_filters", "mmdet3d", "nuscenes", "onnxruntime", "tensorrt", "tf2_ros"}
-IMPORTED_WHERE_USED |= {"mmcv", "mmdet", "mmengine", "onnx", "onnxscript", "vision_msgs"}
+IMPORTED_WHERE_USED |= {"mmcv", "mmdet", "mmengine", "onnx", "onnxscript", "openvino", "vision_msgs"}
 IS_ONE_THEMSELVES = {"mmdet3d_plugin"}  # whoever imports it asks for what it plugs into
 
 # As the real packages' own builds state them.

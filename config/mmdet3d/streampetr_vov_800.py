@@ -1,15 +1,13 @@
 """StreamPETR, VoVNet-99, 800x320, 900 queries: the node's model vov_800.
 
-Rates, augmentation and length as the authors train it, 24 epochs of 16 frames a step; without their auxiliary 2D head
+Augmentation and length as the authors train it, 24 epochs of 16 frames a step; without their auxiliary 2D head
 and grid mask. load_from must name a pretrained backbone (docs/mmdet3d.md).
 """
 
 _base_ = ["./nuscenes.py"]
 
 network = dict(base="vov_800")
-processes = 8
-epoch_iters = 28130 // (2 * processes)
-max_iters = 24 * epoch_iters
+max_iters = 24 * _base_.epoch_iters
 
 model = dict(
     type="StreamPETR",
@@ -38,15 +36,8 @@ train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
-optim_wrapper = dict(
-    type="OptimWrapper",
-    optimizer=dict(type="AdamW", lr=4e-4, weight_decay=0.01),
-    paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1))),
-    clip_grad=dict(max_norm=35, norm_type=2),
-)
 param_scheduler = [
-    dict(type="LinearLR", start_factor=1 / 3, begin=0, end=500, by_epoch=False),
-    dict(type="CosineAnnealingLR", eta_min_ratio=1e-3, begin=500, end=max_iters, T_max=max_iters - 500, by_epoch=False),
+    _base_.warm_up,
+    dict(_base_.cool_down, end=max_iters, T_max=max_iters - _base_.warmup_iters),
 ]
-train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters, val_interval=max_iters)
-default_hooks = dict(checkpoint=dict(type="CheckpointHook", interval=epoch_iters, by_epoch=False, max_keep_ckpts=3))
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters)

@@ -1,154 +1,42 @@
-"""ONNX Runtime against PyTorch: one export, a sequence with memory, and everything that may change on the way."""
+"""ONNX Runtime: what is its own; test_exported.py has what holds for every engine."""
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from tggbc_ros.backends import load_network, onnxruntime_backend
 from tggbc_ros.backends.exported import ExportedNetwork
-from tggbc_ros.backends.torch_backend import TorchNetwork
-from tggbc_ros.core.config import DEMO, CarryConfig, KeepConfig, PruningConfig
-from tggbc_ros.core.detector import Detector
-from tggbc_ros.core.preprocess import preprocess
-from tggbc_ros.core.types import Boxes3D, CameraFrame, StepReport
-from tggbc_ros.data.golden_checks import ROUNDING
-from tggbc_ros.evaluation.parity import compare, keep_ratios, same_boxes
+from tggbc_ros.core.config import DEMO
 from tggbc_ros.export.manifest import ExportError, read
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "export"))
 
-from tiny_network import CAMERAS, CELLS, TINY, frame_at  # noqa: E402
-
-RATIOS = (1.0, 0.5, 0.3, 0.1)
-TOLERANCES = dataclasses.replace(ROUNDING, score=1e-4)
-
+from tiny_network import TINY  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.fixture(scope="module")
-def exported(tiny_export: Path) -> ExportedNetwork:
-    network = load_network("onnxruntime", TINY, tiny_export, "cpu")
-    assert isinstance(network, ExportedNetwork)
-    return network
-
-
-@pytest.fixture(scope="module")
-def reference(tiny_export: Path) -> TorchNetwork:
-    return TorchNetwork.load(TINY, tiny_export.with_name("tiny.pth"), "cpu")
-
-
-def expect_same(exported: tuple[Boxes3D, StepReport], reference: tuple[Boxes3D, StepReport]) -> None:
-    """Boxes by class and place: queries of equal score may change places in memory by rounding."""
-    (boxes, report), (expected, expected_report) = exported, reference
-    assert report.keys == expected_report.keys
-    assert report.kept.tolist() == expected_report.kept.tolist()
-    assert np.abs(boxes.score - expected.score).max() < TOLERANCES.score
-    assert [check for check in same_boxes(expected, boxes, TOLERANCES) if not check.passed] == []
-
-
-def both(exported: ExportedNetwork, reference: TorchNetwork, pruning: PruningConfig) -> tuple[Detector, Detector]:
-    return Detector(exported, pruning), Detector(reference, pruning)
-
-
-def test_twenty_frames_with_memory_and_four_keep_ratios_are_within_the_goldens_tolerances(
-    exported: ExportedNetwork, reference: TorchNetwork
-) -> None:
-    frames = (frame_at(number) for number in range(20))
-    rows = list(compare(reference, exported, frames, keep_ratios(RATIOS, 20)))
-    assert len({row.frame for row in rows}) == 20 and {row.keep_ratio for row in rows} == set(RATIOS)
-    assert [row for row in rows if not row.passed] == []
-    assert max(row.max_abs_error for row in rows if row.output == "logits") > 0  # they are two engines
-
-
-def test_another_keep_ratio_every_frame_through_the_detector(
-    exported: ExportedNetwork, reference: TorchNetwork
-) -> None:
-    ours, theirs = both(exported, reference, PruningConfig())
-    for number, ratio in enumerate((1.0, 0.1, 0.5, 1.0, 0.3)):
-        ours.pruning = theirs.pruning = PruningConfig(ratio)
-        expect_same(ours.step(frame_at(number)), theirs.step(frame_at(number)))
-
-
-@pytest.mark.parametrize(
-    "pruning",
-    [
-        PruningConfig(0.2, schedule="once"),
-        PruningConfig(0.2, layers=2),
-        PruningConfig(0.2, layers=3, queries=5),
-        PruningConfig(0.2, schedule="ratios", ratios=(0.6,)),
-        PruningConfig(0.2, layers=2, reactivate=True),
-        PruningConfig(keep=KeepConfig(mode="mass", mass=0.5)),
-        PruningConfig(0.2, carry=CarryConfig(ratio=0.5)),
-    ],
-    ids=["once", "two layers", "all layers", "ratios", "reactivate", "mass", "carry"],
-)
-def test_every_way_to_prune(exported: ExportedNetwork, reference: TorchNetwork, pruning: PruningConfig) -> None:
-    ours, theirs = both(exported, reference, pruning)
-    for number in range(3):
-        expect_same(ours.step(frame_at(number)), theirs.step(frame_at(number)))
-
-
-def test_missing_cameras_and_masked_cells(exported: ExportedNetwork, reference: TorchNetwork) -> None:
-    ours, theirs = both(exported, reference, PruningConfig(0.5))
-    cells = np.ones((CAMERAS, 2, 4), dtype=bool)
-    cells[2], cells[4, 1] = False, False
-    for number, seen in enumerate((None, cells, cells, None)):
-        frame = frame_at(number, cells=seen)
-        found, report = ours.step(frame)
-        expect_same((found, report), theirs.step(frame))
-        assert report.keys[0] == (CELLS if seen is None else seen.sum())
-
-
-def test_five_cameras_and_a_calibration_that_moves(exported: ExportedNetwork, reference: TorchNetwork) -> None:
-    """The export knows neither the number of cameras nor where they look."""
-    ours, theirs = both(exported, reference, PruningConfig(0.5))
-    for number, turn_rad in enumerate((0.0, 0.0, 0.1)):
-        frame = without_last_camera(frame_at(number, turn_rad))
-        expect_same(ours.step(frame), theirs.step(frame))
-
-
-def without_last_camera(frame: CameraFrame) -> CameraFrame:
-    rig = dataclasses.replace(
-        frame.rig, names=frame.rig.names[:-1], intrinsics=frame.rig.intrinsics[:-1], lidar2cam=frame.rig.lidar2cam[:-1]
-    )
-    return dataclasses.replace(frame, images=frame.images[:-1], rig=rig)
-
-
-def test_nan_is_not_swallowed(exported: ExportedNetwork) -> None:
-    """Not in memory, and not in an image, whose camera alone must show it."""
-    detector = Detector(exported)
-    detector.step(frame_at(0))
-    assert detector.past
-    detector.past[-1].memory.embedding[0, 3, 5] = torch.nan
-    with pytest.raises(FloatingPointError, match="hold NaN or infinity"):
-        detector.step(frame_at(1))
-    images = preprocess(frame_at(2), TINY, "cpu").images
-    images[0, 2] = torch.nan
-    poisoned = exported.encode(images).isnan().flatten(2).any(dim=-1)
+def test_nan_in_an_image_shows_in_that_camera_alone(tiny_export: Path) -> None:
+    images = torch.zeros(1, 6, 3, 32, 64)
+    images[0, 2, 1, 5, 7] = torch.nan
+    poisoned = load_network("onnxruntime", TINY, tiny_export, "cpu").encode(images).isnan().flatten(2).any(dim=-1)
     assert poisoned.tolist() == [[False, False, True, False, False, False]]
 
 
-def test_outputs_stay_as_they_are_when_the_graph_runs_again(exported: ExportedNetwork) -> None:
-    """Buffers are not shared between frames: memory holds on to them."""
-    first = preprocess(frame_at(0), TINY, "cpu").images
-    features = exported.encode(first)
-    before = features.clone()
-    exported.encode(preprocess(frame_at(1), TINY, "cpu").images)
-    assert torch.equal(features, before)
-
-
-def test_a_shape_that_does_not_fit_is_named(exported: ExportedNetwork) -> None:
-    with pytest.raises(ValueError, match=r"input images of graph encoder has shape \(6, 3, 16, 64\).*expected"):
-        exported.encode(torch.zeros(1, 6, 3, 16, 64))
-    with pytest.raises(ValueError, match=r"expected one frame: an export has no batches"):
-        exported.encode(torch.zeros(2, 6, 3, 32, 64))
+def test_graphs_compute_in_one_pool_of_memory_on_threads_that_do_not_spin(tiny_export: Path) -> None:
+    """Pools of their own would each hold on to as much as one layer's attention to all keys takes."""
+    network = load_network("onnxruntime", TINY, tiny_export, "cpu")
+    assert isinstance(network, ExportedNetwork)
+    for session in network.graphs.values():
+        assert isinstance(session, onnxruntime_backend.Session)
+        options = session._session.get_session_options()
+        assert options.get_session_config_entry("session.use_env_allocators") == "1"
+        assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+        assert options.intra_op_num_threads == 1
 
 
 def test_what_the_library_cannot_load_is_named_with_its_reason(tiny_export: Path, tmp_path: Path) -> None:

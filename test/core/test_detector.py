@@ -240,7 +240,7 @@ class TestPoison:
                 value[0, 73] = torch.nan  # with carry, its turn comes in the second frame
                 return value
 
-            return network.module.head.position.memory_embed.register_forward_hook(spoil).remove
+            return network.head.position.memory_embed.register_forward_hook(spoil).remove
 
         self.check(Detector(network, pruning), network, "the network's class logits hold NaN", poison)
 
@@ -253,7 +253,7 @@ class TestPoison:
                 at_the_trim = logits.ndim == 3
                 return logits.index_fill(1, torch.tensor([3]), torch.nan) if at_the_trim else None
 
-            return network.module.head.cls_branch.register_forward_hook(spoil).remove
+            return network.head.cls_branch.register_forward_hook(spoil).remove
 
         detector = Detector(network, PruningConfig(0.3, keep=KeepConfig(mode)))
         self.check(detector, network, "the network's key importance after layer 1 hold NaN", poison)

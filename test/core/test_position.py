@@ -60,7 +60,7 @@ def network() -> TorchNetwork:
 
 
 def test_some_cameras_rays_are_their_share_of_all(network: TorchNetwork) -> None:
-    module, inputs = network.module, inputs_at()
+    module, inputs = network.head.position, inputs_at()
     whole, part = module.rays(inputs), module.rays(inputs, [2, 0])
     cells = whole.cone.shape[1] // CAMERAS
     focal_px = 1000 * whole.cone[0, :4, 0]
@@ -76,8 +76,8 @@ def test_only_the_camera_that_moved_is_computed_again_and_tokens_are_exact(
     features = torch.randn(1, CAMERAS, 64, 4, 6)
     fresh = TorchNetwork.load(SMALL, None, "cpu")
     computed = []
-    rays = network.module.rays
-    monkeypatch.setattr(network.module, "rays", lambda *given: computed.append(given[1:]) or rays(*given))
+    rays = network.head.position.rays
+    monkeypatch.setattr(network.head.position, "rays", lambda *given: computed.append(given[1:]) or rays(*given))
     lenses = inputs_at(focal_px=70.0)
     for inputs, expected in (
         (inputs_at(), ()),

@@ -18,6 +18,7 @@ from tggbc_ros.core.preprocess import (
     cells_beside,
     fit_image,
     jpeg_reduction,
+    network_images,
     open_pool,
     preprocess,
     raw_to_network,
@@ -236,3 +237,39 @@ def test_hidden_pixels_hide_the_cells_they_mostly_cover(size: tuple[int, int], m
     np.testing.assert_array_equal(found[clear], covered[clear] < 0.5)
     assert clear.mean() > 0.9
     assert 0.5 < found.mean() < 0.95
+
+
+@pytest.mark.parametrize("model", [R50_704, VOV_800, DEMO], ids=lambda model: model.name)
+@pytest.mark.parametrize("size", [*SIZES, (256, 704), (320, 800)])
+def test_network_images_are_those_of_the_cpu_to_the_bit(size: tuple[int, int], model: ModelConfig) -> None:
+    frame = camera_frame(noise(*size))
+    assert torch.equal(network_images(frame, model, torch.device("cpu")), preprocess(frame, model, "cpu").images[0])
+
+
+def mixed_rig() -> CameraFrame:
+    """Two sizes of images by turns, one in memory upside down and read-only, and a camera that is missing."""
+    turned = noise(900, 1600, seed=2)[::-1]
+    turned.flags.writeable = False
+    images = (noise(900, 1600), noise(376, 1241, seed=1), turned, noise(900, 1600, seed=3), noise(376, 1241, seed=4))
+    frame = camera_frame(*images)
+    cells = np.ones((5, *R50_704.feature_size), dtype=bool)
+    cells[3] = False
+    return CameraFrame(images, frame.rig, 0, np.eye(4), cells)
+
+
+def test_cameras_of_several_sizes_and_one_that_is_missing() -> None:
+    frame = mixed_rig()
+    found = network_images(frame, R50_704, torch.device("cpu"))
+    assert torch.equal(found, preprocess(frame, R50_704, "cpu").images[0])
+    assert not found[3].any() and found[[0, 1, 2, 4]].any(dim=3).any(dim=2).all()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("resize", ["exact", "fast"])
+def test_cuda_gives_the_cpus_exact_images(resize: str) -> None:
+    frame = mixed_rig()
+    found = preprocess(frame, R50_704, "cuda", PreprocessConfig(resize))
+    expected = preprocess(frame, R50_704, "cpu")
+    assert found.images.is_cuda
+    assert torch.equal(found.images.cpu(), expected.images)
+    assert torch.equal(found.lidar2img.cpu(), expected.lidar2img)

@@ -50,6 +50,13 @@ def test_the_new_config_has_the_old_numbers(old: Path, tmp_path: Path) -> None:
     assert (step.network.image_size, step.resize_range, step.flip_ratio) == ((640, 1600), (0.94, 1.25), 0.5)
 
 
+def test_a_backbone_that_learned_as_fast_as_the_rest_still_does(old: Path, tmp_path: Path) -> None:
+    assert "lr_mult=0.1" in OLD_CONFIG
+    old.write_text(OLD_CONFIG.replace("lr_mult=0.1", ""))
+    (tmp_path / "new.py").write_text(convert_config(old, tmp_path / "new.py", CONFIGS).text)
+    assert Config.fromfile(tmp_path / "new.py").optim_wrapper.paramwise_cfg.custom_keys.backbone == {}
+
+
 def test_a_dense_config_with_a_resnet(old: Path, tmp_path: Path) -> None:
     text = OLD_CONFIG.replace(
         'img_backbone=dict(type="VoVNetCP", spec_name="V-99-eSE", norm_eval=True)',

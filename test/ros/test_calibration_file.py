@@ -56,6 +56,20 @@ def test_distortion_reaches_the_lens(tmp_path: Path, model: str, coefficients: l
     assert np.abs(found.straighten(shown).astype(int) - shown).max() > 20
 
 
+def test_projection_is_what_the_straight_images_have(tmp_path: Path) -> None:
+    bend = {"distortion": [0.1, -0.2, 0.0, 0.01, 0.05], "projection": [150.0, 140.0, 82.0, 43.0]}
+    first = calibration_file.load(str(edited(tmp_path, of_back(**bend))), CAMERAS)
+    calibration_file.save(tmp_path / "again.yaml", first)
+    for known in (first, calibration_file.load(str(tmp_path / "again.yaml"), CAMERAS)):
+        info, shown = known["CAM_BACK"].info(), pixels(seed=3)
+        lens = make_lens(info, shown)
+        np.testing.assert_array_equal(lens.intrinsics, [[150.0, 0.0, 82.0], [0.0, 140.0, 43.0], [0.0, 0.0, 1.0]])
+        published = camera_info("CAM_BACK", 1)
+        published.distortion_model, published.d = "plumb_bob", bend["distortion"]
+        published.p = [150.0, 0.0, 82.0, 0.0, 0.0, 140.0, 43.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+        np.testing.assert_array_equal(lens.straighten(shown), make_lens(published, shown).straighten(shown))
+
+
 def test_plumb_bob_is_the_default_and_without_distortion_there_is_no_lens(tmp_path: Path) -> None:
     path = edited(tmp_path, of_back(distortion=[0.1, -0.2, 0.0, 0.0, 0.0]))
     found = calibration_file.load(str(path), CAMERAS)
@@ -110,6 +124,9 @@ def of_back(**changes: object) -> Callable[[dict[str, Any]], object]:
         (of_back(distortion=0.1), "camera CAM_BACK: distortion is 0.1, expected 4 or 5 numbers for plumb_bob"),
         (of_back(distortion=[float("nan")] * 4), "expected 4 finite numbers"),
         (of_back(distortion_model="equidistant"), "distortion is None, expected 4 numbers for equidistant"),
+        (of_back(projection=[1, 1, 0, 0]), "CAM_BACK: projection is [1, 1, 0, 0], expected with distortion only"),
+        (of_back(distortion=[0] * 4, projection=[0, 1, 0, 0]), "projection is [0, 1, 0, 0], expected positive fx"),
+        (of_back(distortion=[0] * 4, projection=7), "projection is 7, expected 4 finite numbers"),
         (of_back(distortion=[0] * 4, distortion_model="ftheta"), "distortion_model is 'ftheta', expected one of plumb"),
     ],
 )

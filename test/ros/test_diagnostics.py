@@ -200,6 +200,8 @@ def test_node_and_network() -> None:
     ]  # fmt: skip
     dead = node_status("active", False, True)
     assert (dead.level, dead.message) == (ERROR, "the worker thread has died")
+    blind = node_status("active", True, False, draws=False)
+    assert (blind.level, blind.message) == (WARN, "active, but draws no overlays: their thread has died")
     named = network_status(Identity("demo", "demo.safetensors 12ab", "torch", "cpu"), {"rss_mb": 512.4})
     assert (named.level, named.message, values_of(named)["rss_mb"]) == (OK, "demo.safetensors 12ab", "512")
     assert network_status(Identity("demo", "RANDOM", "torch", "cpu"), {}).level == WARN

@@ -47,6 +47,20 @@ def test_a_clock_that_stands_still_and_nothing_that_arrives(rig: SyntheticRig, d
     assert 50 < float(values(rig, "network")["rss_mb"]) < 5000
 
 
+def test_they_go_on_while_the_network_is_loaded(rig: SyntheticRig, domain_id: int) -> None:
+    with detector_process(domain_id, environment={"TINY_LOAD_S": "6.0"}):
+        assert rig.spin_until(lambda: rig.diagnostic("detector: node"), timeout_s=90.0)
+        rig.received["diagnostics"].clear()
+        states: list[str] = []
+
+        def is_active() -> bool:
+            states[:] = [message.status[0].message for message in rig.received["diagnostics"]]
+            return states[-1:] == ["active"]
+
+        assert rig.spin_until(is_active)
+    assert states.count("configuring") >= 3, states
+
+
 def test_sets_show_in_every_status_and_their_end_too(rig: SyntheticRig, domain_id: int) -> None:
     with detector_process(domain_id, diagnostics_stale_s=60.0):
         rig.wait_for_detector()

@@ -102,9 +102,10 @@ def poses_at(*offsets_ms: int) -> TFMessage:
 def check(found: SetGeometry, stamps_ns: list[int] = STAMPS_NS) -> None:
     """Against the closed form; 1e-9 of 900 m is float64's noise."""
     reference = ego2global(max(stamps_ns)) @ LIDAR2EGO
-    for matrix, cam2ego, stamp_ns in zip(found.lidar2cam, CAM2EGO.values(), stamps_ns, strict=True):
+    assert list(found.lidar2cam) == list(CAM2EGO)
+    for (camera, cam2ego), stamp_ns in zip(CAM2EGO.items(), stamps_ns, strict=True):
         expected = invert_rigid(cam2ego) @ invert_rigid(ego2global(stamp_ns)) @ reference
-        np.testing.assert_allclose(matrix, expected, atol=1e-8)
+        np.testing.assert_allclose(found.lidar2cam[camera], expected, atol=1e-8)
     np.testing.assert_allclose(found.lidar2global, reference, atol=1e-8)
 
 
@@ -115,7 +116,7 @@ def test_interpolates_at_each_image_stamp(rig: SyntheticRig, listen) -> None:
     check(found)
     np.testing.assert_allclose(found.lidar2output, LIDAR2EGO, atol=1e-12)
     still = invert_rigid(CAM2EGO["CAM_FRONT"]) @ LIDAR2EGO
-    assert np.abs(found.lidar2cam[0] - still).max() > 0.1, "the motion between stamps is missing"
+    assert np.abs(found.lidar2cam["CAM_FRONT"] - still).max() > 0.1, "the motion between stamps is missing"
 
 
 def test_samples_at_the_stamps_need_no_neighbours(rig: SyntheticRig, listen) -> None:
@@ -231,13 +232,41 @@ def test_unusable_transforms_are_counted_and_not_used(rig: SyntheticRig, listen)
     check(listener.geometry())
 
 
-def test_a_camera_without_frame_or_mounting_is_named(rig: SyntheticRig, listen) -> None:
+def test_a_camera_without_frame_or_mounting_is_left_out_with_its_cause(rig: SyntheticRig, listen) -> None:
+    listener = listen(pose_timeout_s=1.0)
+    rig.tf.publish(poses_at(0, 60))
+    check(listener.geometry())
+    frames = [*CAMERAS[:3], "", "CAM_ROOF", CAMERAS[5]]
+    found = listener.poses.geometry(CAMERAS, frames, STAMPS_NS)
+    causes = {camera: error.cause for camera, error in found.unplaced.items()}
+    assert causes == {CAMERAS[3]: "no_frame_id", CAMERAS[4]: "pose_missing"}
+    assert "CAM_ROOF" in str(found.unplaced[CAMERAS[4]])
+    started_s = time.monotonic()
+    again = listener.poses.geometry(CAMERAS, frames, STAMPS_NS)
+    assert time.monotonic() - started_s < 1.0  # no second wait for what did not come the first time
+    expected = listener.geometry()
+    assert not expected.unplaced
+    for one in (found, again):
+        assert list(one.lidar2cam) == [*CAMERAS[:3], CAMERAS[5]]
+        for camera, matrix in one.lidar2cam.items():
+            np.testing.assert_allclose(matrix, expected.lidar2cam[camera], atol=1e-12)
+
+
+def test_the_reference_time_is_that_of_the_cameras_left(rig: SyntheticRig, listen) -> None:
     listener = listen()
     rig.tf.publish(poses_at(0, 60))
-    for frame_ids, cause in ((["CAM_FRONT", ""], "no_frame_id"), (["CAM_FRONT", "CAM_ROOF"], "pose_missing")):
-        with pytest.raises(BadInputError) as error:
-            listener.poses.geometry(CAMERAS[:2], frame_ids, STAMPS_NS[:2])
-        assert error.value.cause == cause
+    found = listener.poses.geometry(CAMERAS, [*CAMERAS[:5], "CAM_ROOF"], STAMPS_NS)
+    reference = ego2global(STAMPS_NS[4]) @ LIDAR2EGO
+    np.testing.assert_allclose(found.lidar2global, reference, atol=1e-8)
+    assert np.abs(found.lidar2global - ego2global(STAMPS_NS[5]) @ LIDAR2EGO).max() > 0.01
+
+
+def test_without_any_camera_left_it_is_an_error(rig: SyntheticRig, listen) -> None:
+    listener = listen()
+    rig.tf.publish(poses_at(0, 60))
+    with pytest.raises(BadInputError) as error:
+        listener.poses.geometry(CAMERAS[:2], ["CAM_ROOF", ""], STAMPS_NS[:2])
+    assert error.value.cause == "pose_missing"
 
 
 def test_lidar_mounting_from_the_parameter_until_tf_knows_it(rig: SyntheticRig, listen) -> None:

@@ -8,40 +8,48 @@ from concurrent.futures import CancelledError
 import numpy as np
 import pytest
 from sensor_msgs.msg import CompressedImage
-from synthetic_rig import HEIGHT, WIDTH, jpeg, pixels, raw
+from synthetic_rig import HEIGHT, INTRINSICS, WIDTH, camera_info, jpeg, pixels, raw
+from tiny_detector import TINY
 
 from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.ros import convert
 from tggbc_ros.ros.drops import BadInputError
-from tggbc_ros.ros.image_decoder import ImageDecoder
+from tggbc_ros.ros.ego_mask import EgoMasks
+from tggbc_ros.ros.image_decoder import ImageDecoder, Make
+from tggbc_ros.ros.pictures import Pictures
+
+
+def undistorted(needed: ModelConfig | None = None) -> Make:
+    """What the threads do, with a camera whose CameraInfo says that it is a pinhole's."""
+    return Pictures(needed, lambda camera: camera_info(camera, 1), {}, EgoMasks({}, TINY)).make
 
 
 def test_an_image_is_decoded_once_and_not_by_the_caller() -> None:
-    decoder = ImageDecoder(needed=None)
-    image = decoder.take(jpeg("CAM_FRONT", 1, seed=3))
+    decoder = ImageDecoder(undistorted())
+    image = decoder.take("CAM_FRONT", jpeg("CAM_FRONT", 1, seed=3))
     assert image.header.frame_id == "CAM_FRONT"
     begun = image.begin()
     assert image.begin() is begun
     np.testing.assert_array_equal(image.result().pixels, convert.bgr_image(jpeg("CAM_FRONT", 1, seed=3)))
     assert image.result() is image.result()
-    assert image.result().full_size == (HEIGHT, WIDTH)
+    np.testing.assert_array_equal(image.result().intrinsics, INTRINSICS)
     assert any(thread.name.startswith("decode") for thread in threading.enumerate())
     decoder.close()
     assert not any(thread.name.startswith("decode") for thread in threading.enumerate())
 
 
 def test_a_raw_image_is_still_the_messages_memory() -> None:
-    decoder = ImageDecoder(needed=None)
+    decoder = ImageDecoder(undistorted())
     message = raw("CAM_FRONT", 1, seed=5)
-    found = decoder.take(message).result().pixels
+    found = decoder.take("CAM_FRONT", message).result().pixels
     assert np.shares_memory(found, np.frombuffer(message.data, np.uint8))
     np.testing.assert_array_equal(found, pixels(5))
     decoder.close()
 
 
 def test_a_broken_image_is_our_own_error_every_time_it_is_asked_for() -> None:
-    decoder = ImageDecoder(needed=None)
-    image = decoder.take(CompressedImage(format="jpeg"))
+    decoder = ImageDecoder(undistorted())
+    image = decoder.take("CAM_FRONT", CompressedImage(format="jpeg"))
     for _ in range(2):
         with pytest.raises(BadInputError) as error:
             image.result()
@@ -50,17 +58,18 @@ def test_a_broken_image_is_our_own_error_every_time_it_is_asked_for() -> None:
 
 
 def test_jpegs_are_decoded_for_the_network(tiny_network: ModelConfig) -> None:
-    decoder = ImageDecoder(needed=tiny_network)
-    found = decoder.take(jpeg("CAM_FRONT", 1, seed=3)).result()
-    assert (found.pixels.shape, found.full_size) == ((HEIGHT // 2, WIDTH // 2, 3), (HEIGHT, WIDTH))
+    decoder = ImageDecoder(undistorted(tiny_network))
+    found = decoder.take("CAM_FRONT", jpeg("CAM_FRONT", 1, seed=3)).result()
+    assert found.pixels.shape == (HEIGHT // 2, WIDTH // 2, 3)
+    np.testing.assert_array_equal(found.intrinsics[:2], INTRINSICS[:2] / 2)
     decoder.close()
 
 
 def test_what_has_not_begun_at_the_close_never_does() -> None:
-    decoder = ImageDecoder(needed=None)
+    decoder = ImageDecoder(undistorted())
     gate = threading.Event()
     blocked = [decoder._pool.submit(gate.wait, 20) for _ in range(64)]
-    waiting = decoder.take(jpeg("CAM_FRONT", 1)).begin()
+    waiting = decoder.take("CAM_FRONT", jpeg("CAM_FRONT", 1)).begin()
     closing = threading.Thread(target=decoder.close)
     closing.start()
     with pytest.raises(CancelledError):

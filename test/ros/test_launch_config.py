@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import runpy
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,6 +91,22 @@ def test_launch_starts_player_and_rviz_only_when_asked(detect: dict[str, Any]) -
     full = [action for action in detect["set_up"](context) if isinstance(action, NodeAction)]
     assert [action.node_executable for action in plain] == ["detector_node"]
     assert [action.node_executable for action in full] == ["detector_node", "rviz2"]
+
+
+@needs_launch
+def test_raw_images_have_room_unless_fast_dds_is_set_up_otherwise(
+    detect: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from launch import LaunchContext
+
+    first, second = detect["FAST_DDS_SETTINGS"]
+    monkeypatch.setenv(first, "theirs.xml")
+    monkeypatch.setenv(second, "")
+    monkeypatch.delenv(second)
+    for action in detect["large_messages"]():
+        action.execute(LaunchContext())
+    assert os.environ[first] == "theirs.xml"
+    assert Path(os.environ[second]).samefile(CONFIG / "fastdds.xml")
 
 
 @needs_launch

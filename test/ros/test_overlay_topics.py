@@ -127,6 +127,16 @@ def test_nothing_is_drawn_for_nobody(stage: Stage) -> None:
         stage.topics.publish(impossible)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_error_ends_the_thread_and_shows(stage: Stage) -> None:
+    stage.look_at("overlay")
+    assert stage.topics.is_alive()
+    stage.topics.offer(replace(scene(), options=OverlayOptions(width=0, kept_keys=False)))
+    assert stage.spin_until(lambda: not stage.topics.is_alive(), 20.0)
+    assert stage.topics.stop(20.0)
+    assert stage.topics.is_alive(), "nothing has to be drawn"
+
+
 def test_a_burst_is_thinned_out_and_its_newest_shown(stage: Stage) -> None:
     seen = stage.look_at("overlay")
     wide = OverlayOptions(width=1280, kept_keys=True)

@@ -245,3 +245,36 @@ def test_it_refuses_what_cannot_be(domain_id: int, parameters: dict[str, object]
         output, _ = process.communicate(timeout=90)
     assert process.returncode == 1
     assert text in output
+
+
+def test_a_camera_of_an_unknown_frame_is_a_missing_camera_where_fewer_are_enough(
+    rig: SyntheticRig, domain_id: int
+) -> None:
+    lost = jpeg(MISSING, rig.stamps_ns(0)[MISSING])
+    lost.header.frame_id = "nobody_knows"
+    cells = np.stack([np.full(TINY.feature_size, name != MISSING) for name in CAMERAS])
+    with detector_process(domain_id, min_cameras=5, camera_timeout_s=60.0, diagnostics_stale_s=60.0):
+        rig.wait_for_detector()
+        report = rig.publish_until_report(0, **{MISSING: lost})
+        assert (report.missing_cameras, list(report.keys)) == ([MISSING], [5 * CELLS] * 2)
+        expected, _ = core().step(expected_frame(rig, 0, cells))
+        assert_same_boxes(boxes_of(rig, nanoseconds(report)), expected)
+        assert {count.cause: count.count for count in report.drops} == {"image_pose_missing": 1}
+        rig.received["diagnostics"].clear()
+        assert rig.spin_until(lambda: rig.diagnostic(f"detector: camera {MISSING}"))
+        status = rig.diagnostic(f"detector: camera {MISSING}")
+        assert status.level == DiagnosticStatus.ERROR
+        assert status.message.startswith("bad: pose_missing: ")
+        assert "nobody_knows" in status.message
+
+        other = jpeg("CAM_FRONT", rig.stamps_ns(1)["CAM_FRONT"])
+        other.header.frame_id = "nor_this"
+        lost.header.stamp = jpeg(MISSING, rig.stamps_ns(1)[MISSING]).header.stamp
+        rig.publish_set(1, **{MISSING: lost, "CAM_FRONT": other})
+        assert rig.spin_until(lambda: rig.drops().get("set_pose_missing") == "1")
+        report = rig.publish_until_report(2)
+        assert (report.missing_cameras, list(report.keys)) == ([], [6 * CELLS] * 2)
+        assert {count.cause: count.count for count in report.drops} == {"image_pose_missing": 1, "set_pose_missing": 1}
+        rig.received["diagnostics"].clear()
+        name = f"detector: camera {MISSING}"
+        assert rig.spin_until(lambda: (now := rig.diagnostic(name)) is not None and now.message == "fresh")

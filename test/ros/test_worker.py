@@ -18,7 +18,7 @@ class Bench:
         self.discarded: list[tuple[int, str]] = []
         self.begun, self.permit = threading.Semaphore(0), threading.Semaphore(0)
         self.worker: NewestWorker[int] = NewestWorker(
-            self._process, lambda item, cause: self.discarded.append((item, cause))
+            "bench", self._process, lambda item, cause: self.discarded.append((item, cause))
         )
         self.worker.start()
 

@@ -1,6 +1,7 @@
 """The detector node with a network small enough for tests: 28 ms a set on one core.
 
-TINY_SLEEP_S: how long each decoding sleeps. TINY_FAIL_AT: which decodings fail, counted from 1, as 3 or 3,5.
+TINY_LOAD_S: how long loading takes. TINY_SLEEP_S: how long each decoding sleeps. TINY_FAIL_AT: which decodings fail,
+counted from 1, as 3 or 3,5.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ TINY = replace(tiny_model.TINY, backbone="resnet50", num_layers=2)
 
 def load_network(backend: str, model: ModelConfig, checkpoint: Path | None, device: str, allow: bool) -> object:
     """The real network, with the faults asked for by environment variables."""
+    time.sleep(float(os.environ.get("TINY_LOAD_S", 0)))
     network = backends.load_network(backend, model, checkpoint, device, allow)
     decode, calls = network.decode, 0
     sleep_s, failing = float(os.environ.get("TINY_SLEEP_S", 0)), os.environ.get("TINY_FAIL_AT", "0")

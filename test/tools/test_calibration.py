@@ -54,6 +54,7 @@ def test_of_a_bag_whose_topics_and_transforms_are_elsewhere(tmp_path: Path) -> N
 def test_a_chain_of_transforms_and_a_lens(tmp_path: Path) -> None:
     info = camera_info("CAM_BACK", 5)
     info.distortion_model, info.d = "equidistant", [0.1, 1 / 3, -0.01, 0.0]
+    info.p = [180.0, 0.0, 81.0, 0.0, 0.0, 175.0, 44.0, 0.0, 0.0, 0.0, 1.0, 0.0]
     half = CAM2EGO["CAM_BACK"] @ np.linalg.inv(CAM2EGO["CAM_FRONT"])
     tree = [transform(CAM2EGO["CAM_FRONT"], "mast", "CAM_BACK"), transform(half, "base_link", "mast")]
     entries = [(5, "/camera/CAM_BACK/camera_info", info), (6, "/tf_static", TFMessage(transforms=tree))]
@@ -62,6 +63,7 @@ def test_a_chain_of_transforms_and_a_lens(tmp_path: Path) -> None:
     found = calibration_file.load(str(tmp_path / "back.yaml"), ["CAM_BACK"])["CAM_BACK"]
     np.testing.assert_allclose(found.mounting, CAM2EGO["CAM_BACK"], atol=1e-12)
     assert (list(found.info().d), found.info().distortion_model) == ([0.1, 1 / 3, -0.01, 0.0], "equidistant")
+    assert list(found.info().p) == list(info.p)
 
 
 def test_of_a_scene_under_other_names(tmp_path: Path) -> None:

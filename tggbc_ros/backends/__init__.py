@@ -6,15 +6,19 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tggbc_ros.backends import onnxruntime_backend, tensorrt_backend
+from tggbc_ros.backends import onnxruntime_backend, openvino_backend, tensorrt_backend
 from tggbc_ros.backends.torch_backend import TorchNetwork
 from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.core.detector import Network
 
 BACKENDS: dict[str, Callable[[ModelConfig, Path | None, str], Network]] = {
     "torch": TorchNetwork.load,
+    "torch_bf16": partial(TorchNetwork.load, precision="bf16"),
+    "torch_fp16": partial(TorchNetwork.load, precision="fp16"),
     "onnxruntime": onnxruntime_backend.load,
     "onnxruntime_tensorrt": partial(onnxruntime_backend.load, tensorrt=True),
+    "openvino": openvino_backend.load,
+    "openvino_bf16": partial(openvino_backend.load, bfloat16=True),
     "tensorrt": tensorrt_backend.load,
 }
 SHIPPED_WEIGHTS = {"demo": Path(__file__).resolve().parents[1] / "weights" / "demo_model.safetensors"}

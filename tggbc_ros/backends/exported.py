@@ -30,6 +30,7 @@ class ExportedNetwork:
         self.model = manifest.model
         self.device = device
         self.weights = manifest.weights
+        self.precision = manifest.precision
         self.graphs = graphs
         self._layers = [partial(_run_layer, graphs[f"layer{index}"]) for index in range(self.model.num_layers)]
         self._start_points = torch.tensor(manifest.start_points_m, device=device)

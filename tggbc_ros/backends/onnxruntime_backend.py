@@ -35,6 +35,7 @@ class Session:
         options.intra_op_num_threads = torch.get_num_threads()
         # Between two graphs torch computes; threads that wait for the next one must not take its cores.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.use_env_allocators", "1")
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=providers)
         except _errors() as error:
@@ -71,6 +72,7 @@ def load(model: ModelConfig, checkpoint: Path | None, device: str, tensorrt: boo
     """
     where = find_device(device)
     names = _providers(where, tensorrt)
+    _share_memory()
     folder, manifest = find_export(model, checkpoint)
     graphs = {}
     for name, file in manifest.graphs.items():
@@ -98,6 +100,20 @@ def _providers(device: torch.device, tensorrt: bool) -> list[str]:
             "pip install onnxruntime-gpu in its place, or set device to cpu and backend to onnxruntime"
         )
     return [wanted, PROVIDERS["cuda", False]] if tensorrt else [wanted]
+
+
+def _share_memory() -> None:
+    """Let all graphs of the process compute in one pool of CPU memory: only one of them runs at a time.
+
+    Each would keep a pool of its own otherwise, as large as its attention to all keys. Asking twice changes nothing.
+    """
+    import onnxruntime
+
+    memory = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    only_what_is_asked_for = onnxruntime.OrtArenaCfg({"arena_extend_strategy": 1})
+    onnxruntime.create_and_register_allocator(memory, only_what_is_asked_for)
 
 
 def _options(

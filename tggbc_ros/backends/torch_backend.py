@@ -6,49 +6,56 @@ from pathlib import Path
 
 import torch
 
+from tggbc_ros.backends.torch_encoder import Encoder
 from tggbc_ros.core import checkpoint as checkpoints
 from tggbc_ros.core.config import ModelConfig, PruningConfig
 from tggbc_ros.core.model import StreamPETR
 from tggbc_ros.core.position import KeptRays, renewed
 from tggbc_ros.core.types import AlignedMemory, NetworkInput, NetworkOutput, Tokens
 
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
 
 class TorchNetwork:
-    """`core.detector.Network` in eager PyTorch, float32."""
+    """`core.detector.Network` in PyTorch: the encoder in ``precision``, the head in float32."""
 
-    def __init__(self, module: StreamPETR, device: torch.device, weights: str) -> None:
+    def __init__(self, module: StreamPETR, device: torch.device, weights: str, precision: str = "fp32") -> None:
         self.model = module.model
         self.device = device
         self.weights = weights
-        self.module = module.to(device).eval().requires_grad_(False)
+        self.precision = precision
+        self.head = module.head.to(device).eval().requires_grad_(False)
+        self._encoder = Encoder(module, device, PRECISIONS[precision])
         self._rays: KeptRays | None = None
 
     @classmethod
-    def load(cls, model: ModelConfig, checkpoint: Path | None, device: str) -> TorchNetwork:
+    def load(cls, model: ModelConfig, checkpoint: Path | None, device: str, precision: str = "fp32") -> TorchNetwork:
         """From a checkpoint, or with random weights where none is given."""
         module, weights = checkpoints.build_network(model, checkpoint)
-        return cls(module, find_device(device), weights)
+        return cls(module, find_device(device), weights, precision)
 
     @torch.inference_mode()
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """Normalised images [B, N, 3, H, W] -> features [B, N, C, rows, columns]."""
-        return self.module.encode(images)
+        return self._encoder(images)
 
     @torch.inference_mode()
     def embed(self, features: torch.Tensor, inputs: NetworkInput) -> Tokens:
         """Features and calibration -> keys and values; a camera's rays are kept as long as its matrix is."""
-        self._rays = renewed(self._rays, inputs, self.module.rays)
-        return self.module.embed(features, self._rays.rays)
+        self._rays = renewed(self._rays, inputs, self.head.position.rays)
+        tokens: Tokens = self.head.position(features, self._rays.rays)
+        return tokens
 
     @torch.inference_mode()
     def decode(self, tokens: Tokens, memory: AlignedMemory, pruning: PruningConfig) -> NetworkOutput:
         """Keys, values and memory -> logits and box codes of the last decoder layer."""
-        return self.module.decode(tokens, memory, pruning)
+        output: NetworkOutput = self.head(tokens, memory, pruning)
+        return output
 
     @torch.inference_mode()
     def start_points(self) -> torch.Tensor:
         """[propagated, 3] metres, lidar frame."""
-        return self.module.head.queries.start_points()
+        return self.head.queries.start_points()
 
     def synchronize(self) -> None:
         """Wait for the CUDA queue; on a CPU there is none."""

@@ -6,6 +6,7 @@ import math
 import os
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from tggbc_ros.core.config import ModelConfig, PreprocessConfig
+from tggbc_ros.core.resample import plan_axis, resample
 from tggbc_ros.core.types import Array, CameraFrame, NetworkInput
 
 Pixels = npt.NDArray[np.uint8]
@@ -99,25 +101,39 @@ def preprocess(
     """One frame as a batch of one, on ``device``; cameras side by side in ``pool``, or one after the other.
 
     Images are resized by a bicubic filter, cut, put in the model's colour order and normalised; that of a missing
-    camera is zeros, the mean colour.
+    camera is zeros, the mean colour. A CUDA device does so itself, always by the exact filter.
     Intrinsics are those of the network's pixels; lidar2img = intrinsics @ lidar2cam.
     Raises if the model's image size is not a multiple of 32, to which the original would pad.
     """
     height, width = model.image_size
     if height % SIZE_MULTIPLE or width % SIZE_MULTIPLE:
         raise ValueError(f"image_size is {model.image_size}, expected multiples of {SIZE_MULTIPLE}")
-    images = np.empty((len(frame.images), 3, height, width), dtype=np.float32)
-    resize = (config or PreprocessConfig()).resize
-    side_by_side = pool.map if pool else map  # both filters free the GIL
-    list(side_by_side(lambda *job: _write_camera(model, resize, *job), frame.present, frame.images, images))
+    if torch.device(device).type == "cuda":
+        images = network_images(frame, model, torch.device(device))
+    else:
+        images = _images_by_cpu(frame, model, (config or PreprocessConfig()).resize, pool).to(device)
     intrinsics = raw_to_network(frame, model) @ frame.rig.intrinsics
     lidar2img = frame.rig.lidar2cam.copy()
     lidar2img[:, :3] = intrinsics @ frame.rig.lidar2cam[:, :3]
     return NetworkInput(
-        images=torch.from_numpy(images)[None].to(device),
+        images=images[None],
         intrinsics=_float32_batch(intrinsics, device),
         lidar2img=_float32_batch(lidar2img, device),
     )
+
+
+def network_images(frame: CameraFrame, model: ModelConfig, device: torch.device) -> torch.Tensor:
+    """[N, 3, H, W] float32, made on ``device`` of the raw pixels; to the bit what a CPU makes with resize exact."""
+    height, width = model.image_size
+    images = torch.zeros(len(frame.images), 3, height, width, device=device)
+    for size, places in _present_by_size(frame).items():
+        fit = fit_image(*size, model)
+        rows = plan_axis(size[0], fit.height, fit.top, height, device)
+        columns = plan_axis(size[1], fit.width, fit.left, width, device)
+        raw = _upload([frame.images[place][rows.needed, columns.needed] for place in places], device)
+        for place, planes in zip(places, _normalised(resample(raw, rows, columns), model), strict=True):
+            images[place] = planes
+    return images
 
 
 def cells_beside(hidden: npt.NDArray[np.bool_], model: ModelConfig) -> npt.NDArray[np.bool_]:
@@ -134,6 +150,50 @@ def cells_beside(hidden: npt.NDArray[np.bool_], model: ModelConfig) -> npt.NDArr
     rows, columns = model.feature_size
     by_cell = share.reshape(rows, model.stride, columns, model.stride).mean(axis=(1, 3))
     return np.asarray(by_cell <= MOSTLY)
+
+
+def _present_by_size(frame: CameraFrame) -> dict[tuple[int, int], list[int]]:
+    """Which of the cameras that are there have images of which height and width."""
+    by_size: dict[tuple[int, int], list[int]] = {}
+    for place, (present, image) in enumerate(zip(frame.present, frame.images, strict=True)):
+        if present:
+            by_size.setdefault(image.shape[:2], []).append(place)
+    return by_size
+
+
+def _upload(images: list[Pixels], device: torch.device) -> torch.Tensor:
+    """Images of one size as [N, height, width, 3] on ``device``; from pinned memory, so that the host goes on."""
+    pinned = torch.empty(len(images), *images[0].shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
+    np.stack(images, out=pinned.numpy())
+    return pinned.to(device, non_blocking=True)
+
+
+def _normalised(pixels: torch.Tensor, model: ModelConfig) -> torch.Tensor:
+    """BGR levels [N, H, W, 3] int32 -> [N, 3, H, W] float32, by looking each level up."""
+    levels = _levels_on(model, pixels.device)
+    channels = _channels(model)
+    planes = [table[pixels[..., channel]] for table, channel in zip(levels, channels, strict=True)]
+    return torch.stack(planes, dim=1)
+
+
+@lru_cache(maxsize=8)
+def _levels_on(model: ModelConfig, device: torch.device) -> torch.Tensor:
+    """[3, 256], `_normalised_levels` of each plane."""
+    tables = [_normalised_levels(*each) for each in zip(model.mean, model.std, strict=True)]
+    return torch.from_numpy(np.stack(tables)).to(device)
+
+
+def _channels(model: ModelConfig) -> tuple[int, int, int]:
+    """Which channel of a BGR image each plane of the network's is."""
+    return (2, 1, 0) if model.color_order == "rgb" else (0, 1, 2)
+
+
+def _images_by_cpu(frame: CameraFrame, model: ModelConfig, resize: str, pool: Executor | None) -> torch.Tensor:
+    """[N, 3, H, W] float32, in main memory."""
+    images = np.empty((len(frame.images), 3, *model.image_size), dtype=np.float32)
+    side_by_side = pool.map if pool else map  # both filters free the GIL
+    list(side_by_side(lambda *job: _write_camera(model, resize, *job), frame.present, frame.images, images))
+    return torch.from_numpy(images)
 
 
 def _fit(image: Pixels, model: ModelConfig) -> ImageFit:
@@ -155,8 +215,7 @@ def _write_camera(model: ModelConfig, resize: str, present: bool, image: Pixels,
 def _write_network_image(image: Pixels, model: ModelConfig, resize: str, out: npt.NDArray[np.float32]) -> None:
     """Fill ``out`` [3, H, W] with the normalised network image of a raw BGR image [height, width, 3]."""
     pixels = _resize_and_crop(image, model, resize)
-    channels = (2, 1, 0) if model.color_order == "rgb" else (0, 1, 2)
-    for plane, channel, mean, std in zip(out, channels, model.mean, model.std, strict=True):
+    for plane, channel, mean, std in zip(out, _channels(model), model.mean, model.std, strict=True):
         np.take(_normalised_levels(mean, std), pixels[..., channel], out=plane, mode="clip")
 
 

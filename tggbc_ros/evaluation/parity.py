@@ -30,6 +30,12 @@ VOTER_TIE = 2e-2
 HALF = Tolerances(logits=0.1, codes=0.1, metres=0.5, score=2.5e-2, importance=5e-2)
 """An encoder in float16, whose eleven bits are left of each feature."""
 
+BRAIN = Tolerances(logits=0.3, codes=0.3, metres=1.0, score=0.1, importance=0.2)
+"""An encoder in bfloat16: eight bits."""
+
+TOLERANCES = {"fp32": (REAL_FRAME, LOOSE), "fp16": (HALF, HALF), "bf16": (BRAIN, BRAIN)}
+"""By precision of the encoder; the second where keys changed places, and for boxes with a memory of their own."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -67,10 +73,10 @@ def compare(
 ) -> Iterator[Row]:
     """Rows for each frame of a sequence, both networks on one device.
 
-    ratios: the keep ratio of each frame. precision: of the tested encoder, fp32 or fp16.
+    ratios: the keep ratio of each frame. precision: of the tested encoder, one of `TOLERANCES`.
     """
     model, device = reference.model, reference.device
-    strict, loose = (HALF, HALF) if precision == "fp16" else (REAL_FRAME, LOOSE)
+    strict, loose = TOLERANCES[precision]
     memory: Memory | None = None
     own: Memory | None = None
     for number, (frame, ratio) in enumerate(zip(frames, ratios, strict=True)):
@@ -186,7 +192,8 @@ def _exchanged_keys(expected: NetworkOutput, found: NetworkOutput, tolerances: T
         differing = set(trim.kept[0].tolist()) ^ set(other.kept[0].tolist())
         same_voters = set(trim.queries[0].tolist()) == set(other.queries[0].tolist())
         exchanged += len(differing)
-        unexplained += len(differing - _near_cut(trim, tolerances.importance if same_voters else VOTER_TIE))
+        width = tolerances.importance if same_voters else max(VOTER_TIE, tolerances.importance)
+        unexplained += len(differing - _near_cut(trim, width))
     return exchanged, unexplained
 
 

@@ -78,7 +78,10 @@ class TokenGraph(nn.Module):
         self, features: torch.Tensor, position: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """features [cameras, C, rows, columns] and the rays' three [1, cells, C] -> key, value [1, cells, C]."""
-        tokens = self.position(features[None], Rays(position, position, scale, shift))
+        # The cameras' images as one tall image: OpenVINO 2026.4 cannot load a reshape that joins three axes, the first
+        # of unknown size.
+        tall = features.movedim(1, 0).flatten(1, 2)
+        tokens = self.position(tall[None, None], Rays(position, position, scale, shift))
         return tokens.key, tokens.value
 
 

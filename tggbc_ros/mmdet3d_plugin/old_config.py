@@ -231,6 +231,7 @@ def _schedule_text(root: Section) -> str:
     start, least = rates.take("warmup_ratio", 0.1), rates.take("min_lr_ratio", 0.0)
     every, kept = checkpoints.take("interval", steps), checkpoints.take("max_keep_ckpts", -1)
     return f"""optim_wrapper = dict(
+    _delete_=True,
     type="OptimWrapper",
     optimizer={adam!r},
     paramwise_cfg=dict(custom_keys=dict(backbone={keys.take("img_backbone", {})!r})),

@@ -8,7 +8,8 @@
 
 ``camera2lidar`` may stand in place of ``camera2base``. ``distortion: [k1, k2, p1, p2, k3]`` may stand there too, for
 images that are not rectified; ``distortion_model`` then says whether it is a plumb_bob (that is the default) or another
-model of CameraInfo, with as many coefficients as that has.
+model of CameraInfo, with as many coefficients as that has. ``projection: [fx, fy, cx, cy]``, from CameraInfo.P, says
+which intrinsics the images are to have once the distortion is out of them; without it they keep theirs.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from tggbc_ros.core.types import Array
 from tggbc_ros.ros.lenses import COEFFICIENTS
 
 MOUNTINGS = ("camera2base", "camera2lidar")
-FIELDS = {"size", "intrinsics", "distortion", "distortion_model", *MOUNTINGS}
+FIELDS = {"size", "intrinsics", "distortion", "distortion_model", "projection", *MOUNTINGS}
 DEFAULT_MODEL = "plumb_bob"
 
 
@@ -37,7 +38,8 @@ class CameraCalibration:
     """One camera: image size in pixels; fx, fy, cx, cy in those pixels; where its optical frame sits.
 
     mounting: [4, 4], the matrix that mounted_on names, camera2base or camera2lidar. distortion: coefficients of
-    distortion_model as CameraInfo.D has them; none: a pinhole's images.
+    distortion_model as CameraInfo.D has them; none: a pinhole's images. projection: fx, fy, cx, cy of the images
+    without their distortion; none: those of intrinsics.
     """
 
     width: int
@@ -47,6 +49,7 @@ class CameraCalibration:
     mounted_on: str
     distortion: tuple[float, ...] = ()
     distortion_model: str = DEFAULT_MODEL
+    projection: tuple[float, ...] = ()
 
     def cam2base(self, lidar2base: Array) -> Array:
         """The mounting on the vehicle [4, 4], where the lidar's is lidar2base."""
@@ -57,7 +60,11 @@ class CameraCalibration:
         fx, fy, cx, cy = self.intrinsics
         matrix = [fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0]
         model = self.distortion_model if self.distortion else ""
-        return CameraInfo(width=self.width, height=self.height, k=matrix, d=self.distortion, distortion_model=model)
+        info = CameraInfo(width=self.width, height=self.height, k=matrix, d=self.distortion, distortion_model=model)
+        if self.projection:
+            fx, fy, cx, cy = self.projection
+            info.p = [fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
+        return info
 
 
 def load(path: str, cameras: Sequence[str]) -> Mapping[str, CameraCalibration]:
@@ -97,6 +104,8 @@ def _entry(camera: CameraCalibration) -> dict[str, Any]:
     entry: dict[str, Any] = {"size": [camera.width, camera.height], "intrinsics": list(camera.intrinsics)}
     if camera.distortion:
         entry |= {"distortion": list(camera.distortion), "distortion_model": camera.distortion_model}
+    if camera.projection:
+        entry["projection"] = list(camera.projection)
     return entry | {camera.mounted_on: place + turn}
 
 
@@ -113,11 +122,27 @@ def _camera(where: str, given: Any) -> CameraCalibration:
     width, height = _numbers(where, given, "size", 2)
     if not (width >= 1 and height >= 1 and width.is_integer() and height.is_integer()):
         raise ValueError(f"{where}: size is {given['size']}, expected width and height in whole pixels")
-    intrinsics = _numbers(where, given, "intrinsics", 4)
-    if min(intrinsics[:2]) <= 0:
-        raise ValueError(f"{where}: intrinsics is {given['intrinsics']}, expected positive fx and fy")
+    intrinsics = _focal(where, given, "intrinsics")
     mounting = _mounting(where, given, mounted_on[0])
-    return CameraCalibration(int(width), int(height), intrinsics, mounting, mounted_on[0], *_distortion(where, given))
+    lens = (*_distortion(where, given), _projection(where, given))
+    return CameraCalibration(int(width), int(height), intrinsics, mounting, mounted_on[0], *lens)
+
+
+def _focal(where: str, given: Mapping[str, Any], field: str) -> tuple[float, ...]:
+    """fx, fy, cx, cy."""
+    numbers = _numbers(where, given, field, 4)
+    if min(numbers[:2]) <= 0:
+        raise ValueError(f"{where}: {field} is {given[field]}, expected positive fx and fy")
+    return numbers
+
+
+def _projection(where: str, given: Mapping[str, Any]) -> tuple[float, ...]:
+    """Empty where the entry has none; one without a distortion to take out would change nothing, so it is refused."""
+    if "projection" not in given:
+        return ()
+    if "distortion" not in given:
+        raise ValueError(f"{where}: projection is {reprlib.repr(given['projection'])}, expected with distortion only")
+    return _focal(where, given, "projection")
 
 
 def _distortion(where: str, given: Mapping[str, Any]) -> tuple[tuple[float, ...], str]:

@@ -73,7 +73,8 @@ class Feed:
         self.images += 1
         self.last_arrival_s = now_s
         self.arrivals_s.append(now_s)
-        self._forget(now_s)
+        while self.arrivals_s[0] < now_s - RATE_WINDOW_S:
+            self.arrivals_s.popleft()
 
     def note_error(self, text: str, now_s: float) -> None:
         """An image could not be used."""
@@ -82,14 +83,10 @@ class Feed:
         self.last_error, self.last_error_s = text, now_s
 
     def rate_hz(self, now_s: float) -> float | None:
-        """Images a second over the last RATE_WINDOW_S; None where fewer than two came in it."""
-        self._forget(now_s)
-        span_s = self.arrivals_s[-1] - self.arrivals_s[0] if self.arrivals_s else 0.0
-        return (len(self.arrivals_s) - 1) / span_s if span_s > 0 else None
-
-    def _forget(self, now_s: float) -> None:
-        while self.arrivals_s and self.arrivals_s[0] < now_s - RATE_WINDOW_S:
-            self.arrivals_s.popleft()
+        """Images a second over the last RATE_WINDOW_S; None where fewer than two came in it. Any thread may ask."""
+        arrivals_s = [arrival_s for arrival_s in tuple(self.arrivals_s) if arrival_s >= now_s - RATE_WINDOW_S]
+        span_s = arrivals_s[-1] - arrivals_s[0] if arrivals_s else 0.0
+        return (len(arrivals_s) - 1) / span_s if span_s > 0 else None
 
 
 class CameraTopics:

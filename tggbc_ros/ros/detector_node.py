@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from functools import wraps
@@ -36,8 +38,10 @@ from tggbc_ros.ros.frame_line import FrameLine
 from tggbc_ros.ros.outputs import Outputs
 from tggbc_ros.ros.report import Identity
 from tggbc_ros.ros.self_check import SelfCheck
+from tggbc_ros.ros.ticker import Ticker
 
 DIAGNOSTICS_PERIOD_S = 1.0
+WATCH_PERIOD_S = 1.0
 SHUTDOWN_TIMEOUT_S = 1.5
 DEACTIVATE_TIMEOUT_S = 60.0
 SIGNAL_POLL_S = 0.2
@@ -77,6 +81,7 @@ class DetectorNode(LifecycleNode):
         self._calibration: Mapping[str, CameraCalibration] = {}
         self._masks: EgoMasks | None = None
         self.line: FrameLine | None = None
+        self._line_in_use = threading.Lock()
         self._self_check = SelfCheck()
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._take_parameters)
@@ -88,8 +93,10 @@ class DetectorNode(LifecycleNode):
         self._rclpy_change_state = self._service_change_state.callback
         self._service_change_state.callback = self._on_change_state
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._diagnostics_ticker = Ticker("diagnostics", DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=steady)
+        self.create_timer(WATCH_PERIOD_S, self._check_threads, clock=steady)
+        self._diagnostics_ticker.start()
 
     @property
     def state(self) -> str:
@@ -159,8 +166,20 @@ class DetectorNode(LifecycleNode):
 
     def stop(self, timeout_s: float) -> bool:
         """End subscriptions and worker; whether nothing is in work any more."""
-        line, self.line = self.line, None
+        with self._line_in_use:  # not while the diagnostics ask it
+            line, self.line = self.line, None
         return line.stop(timeout_s) if line else True
+
+    def close(self, timeout_s: float) -> bool:
+        """`stop` for good: the diagnostics end too."""
+        deadline_s = time.monotonic() + timeout_s
+        finished = self.stop(timeout_s)
+        return self._diagnostics_ticker.stop(max(0.1, deadline_s - time.monotonic())) and finished
+
+    def destroy_node(self) -> None:
+        """As rclpy does, once nothing publishes any more."""
+        self.close(SHUTDOWN_TIMEOUT_S)
+        super().destroy_node()
 
     def _release(self) -> None:
         if self._outputs is not None:
@@ -208,13 +227,23 @@ class DetectorNode(LifecycleNode):
             self.line.on_clock_jump(self.get_clock().now().nanoseconds)
 
     def _publish_diagnostics(self) -> None:
-        line, stamp = self.line, self.get_clock().now().to_msg()
-        hidden = self._masks.hidden_share if self._masks else {}
-        self._diagnostics.publish(
-            self._self_check.message(stamp, self.state, self.settings, self._identity, line, hidden)
-        )
-        if line is not None and not line.worker.is_alive():
+        """On a thread of its own: the executor's may load a network for a while."""
+        masks, stamp = self._masks, self.get_clock().now().to_msg()
+        hidden = masks.hidden_share if masks else {}
+        with self._line_in_use:
+            message = self._self_check.message(stamp, self.state, self.settings, self._identity, self.line, hidden)
+        try:
+            self._diagnostics.publish(message)
+        except rclpy_implementation.RCLError:
+            if self.context.ok():  # else the node is at its end
+                raise
+
+    def _check_threads(self) -> None:
+        """A node that cannot work any more ends, so that whoever started it can start it again."""
+        if self.line is not None and not self.line.worker.is_alive():
             raise RuntimeError("the worker thread has died; its traceback is above")
+        if not self._diagnostics_ticker.is_alive():
+            raise RuntimeError("the diagnostics thread has died; its traceback is above")
 
 
 def main(args: list[str] | None = None, load_network: Callable[..., Network] = backends.load_network) -> int:
@@ -250,7 +279,7 @@ def _end(node: DetectorNode | None, status: int) -> None:
     """Stop within the time that a launch file grants, even in the middle of a frame."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    finished = node.stop(SHUTDOWN_TIMEOUT_S) if node else True
+    finished = node.close(SHUTDOWN_TIMEOUT_S) if node else True
     rclpy.try_shutdown()
     if not finished:
         # The worker is inside the network: neither can it be interrupted, nor does Python end while it runs there.

@@ -30,11 +30,16 @@ def status(name: str, level: bytes, message: str, values: Mapping[str, object]) 
     return DiagnosticStatus(name=f"detector: {name}", level=level, message=message, hardware_id="", values=pairs)
 
 
-def node_status(state: str, worker_alive: bool, paused: bool) -> DiagnosticStatus:
-    """The lifecycle state; anything but active is worth a warning, a dead worker is an error."""
+def node_status(state: str, worker_alive: bool, paused: bool, draws: bool = True) -> DiagnosticStatus:
+    """The lifecycle state; anything but active is worth a warning, a dead worker is an error.
+
+    draws: whether the thread that draws overlays lives; boxes go on without it.
+    """
     values = {"state": state, "paused": paused}
     if state == "active" and not worker_alive:
         return status("node", ERROR, "the worker thread has died", values)
+    if not draws:
+        return status("node", WARN, f"{state}, but draws no overlays: their thread has died", values)
     if paused:
         return status("node", OK, "active, paused: nobody subscribes", values)
     return status("node", OK if state == "active" else WARN, state, values)

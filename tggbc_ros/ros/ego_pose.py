@@ -65,15 +65,17 @@ def open_buffer(cache_s: float) -> tuple[TransformBuffer, type[Exception]]:
 
 @dataclass(frozen=True, eq=False)
 class SetGeometry:
-    """The matrices of one image set.
+    """The matrices of one image set, whose reference time is its newest stamp.
 
-    lidar2cam: [N, 4, 4], lidar frame at the reference time -> each camera at its own stamp.
+    lidar2cam: camera -> [4, 4], lidar frame at the reference time -> the camera at its own stamp.
     lidar2global: [4, 4], at the reference time. lidar2output: [4, 4], for what is published.
+    unplaced: cameras that nobody knows the place of, which the set goes without, and why.
     """
 
-    lidar2cam: Array
+    lidar2cam: Mapping[str, Array]
     lidar2global: Array
     lidar2output: Array
+    unplaced: Mapping[str, BadInputError]
 
 
 class EgoPose:
@@ -100,6 +102,7 @@ class EgoPose:
         self._tf, self._error = open_buffer(settings.pose_cache_s)
         self.fixed: dict[str, str] = {}
         """Sensors whose mounting is not from TF, for want of it, and from where instead."""
+        self._unplaced: frozenset[str] = frozenset()
         any_publisher = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
         latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._subscriptions = [
@@ -126,21 +129,40 @@ class EgoPose:
             return None
 
     def geometry(self, cameras: Sequence[str], frame_ids: Sequence[str], stamps_ns: Sequence[int]) -> SetGeometry:
-        """Matrices of a set whose images have these cameras, frames and stamps; raises BadInputError.
+        """Matrices of a set whose images have these cameras, frames and stamps.
 
         lidar2cam = inv(cam2ego) inv(ego2global at the image's stamp) (ego2global at the reference time) lidar2ego
+        Raises BadInputError where the ego pose is missing, the lidar's place, or that of all cameras.
         """
         deadline_s = time.monotonic() + self._settings.pose_timeout_s
-        reference_ns = max(stamps_ns)
-        ego2global = self._ego2global(reference_ns, deadline_s)
         lidar2ego = self._lidar2ego(deadline_s)
+        cam2ego, unplaced = self._mountings(dict(zip(cameras, frame_ids, strict=True)), lidar2ego, deadline_s)
+        placed_ns = {camera: stamp_ns for camera, stamp_ns in zip(cameras, stamps_ns, strict=True) if camera in cam2ego}
+        reference_ns = max(placed_ns.values())
+        ego2global = self._ego2global(reference_ns, deadline_s)
         lidar2global = ego2global @ lidar2ego
-        global2cam = []
-        for camera, frame_id, stamp_ns in zip(cameras, frame_ids, stamps_ns, strict=True):
-            cam2ego = self._cam2ego(camera, frame_id, lidar2ego, deadline_s)
-            global2cam.append(invert_rigid(self._ego2global(stamp_ns, deadline_s) @ cam2ego))
+        lidar2cam = {
+            camera: invert_rigid(self._ego2global(stamp_ns, deadline_s) @ cam2ego[camera]) @ lidar2global
+            for camera, stamp_ns in placed_ns.items()
+        }
         lidar2output = self._lidar2output(ego2global, lidar2ego, reference_ns, deadline_s)
-        return SetGeometry(np.stack(global2cam) @ lidar2global, lidar2global, lidar2output)
+        return SetGeometry(lidar2cam, lidar2global, lidar2output, unplaced)
+
+    def _mountings(
+        self, frame_ids: Mapping[str, str], lidar2ego: Array, deadline_s: float
+    ) -> tuple[dict[str, Array], dict[str, BadInputError]]:
+        """By camera cam2ego [4, 4], and why it is not known; one that was not known before is not waited for."""
+        found, unplaced = {}, {}
+        for camera, frame_id in frame_ids.items():
+            try:
+                until_s = 0.0 if camera in self._unplaced else deadline_s
+                found[camera] = self._cam2ego(camera, frame_id, lidar2ego, until_s)
+            except BadInputError as error:
+                unplaced[camera] = error
+        self._unplaced = frozenset(unplaced)
+        if not found:
+            raise next(iter(unplaced.values()))
+        return found, unplaced
 
     def _ego2global(self, stamp_ns: int, deadline_s: float) -> Array:
         frames = self._settings.global_frame, self._settings.base_frame

@@ -8,12 +8,10 @@ from collections.abc import Callable, Container, Mapping
 from typing import TypeAlias
 
 from rclpy.lifecycle import LifecycleNode
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from tggbc_ros.core.detector import Detector, Stopwatch
 from tggbc_ros.core.geometry import transform_boxes
-from tggbc_ros.core.types import Array, Boxes3D, CameraFrame, StepReport
-from tggbc_ros.core.visible import Mask
+from tggbc_ros.core.types import Boxes3D, CameraFrame, StepReport
 from tggbc_ros.msg import FrameReport
 from tggbc_ros.ros import convert
 from tggbc_ros.ros.calibration_file import CameraCalibration
@@ -23,18 +21,16 @@ from tggbc_ros.ros.drops import Account, BadInputError
 from tggbc_ros.ros.ego_mask import EgoMasks
 from tggbc_ros.ros.ego_pose import EgoPose, SetGeometry
 from tggbc_ros.ros.image_decoder import Decoding, ImageDecoder
-from tggbc_ros.ros.lenses import Lenses
 from tggbc_ros.ros.outputs import Outputs
 from tggbc_ros.ros.overlay_topics import OverlayOptions, Scene
 from tggbc_ros.ros.params import Settings
 from tggbc_ros.ros.partial_rig import StandIns, visible_cells
 from tggbc_ros.ros.passes import Pass, Passes
+from tggbc_ros.ros.pictures import Message, Picture, Pictures
 from tggbc_ros.ros.report import Identity, frame_report
 from tggbc_ros.ros.stage_times import StageTimes
 from tggbc_ros.ros.worker import NewestWorker
 
-Message: TypeAlias = Image | CompressedImage
-Picture: TypeAlias = tuple[convert.Pixels, Array, Mask | None]
 Task: TypeAlias = tuple[ImageSet[Decoding], Pass]
 LOG_PERIOD_S = 5.0
 
@@ -63,9 +59,9 @@ class FrameLine:
         self._identity = identity
         self._outputs = outputs
         self._calibration = calibration
-        self._masks = masks
-        self._lenses = Lenses()
-        self._decoder = ImageDecoder(detector.network.model if settings.jpeg_decode == "reduced" else None)
+        needed = detector.network.model if settings.jpeg_decode == "reduced" else None
+        self._pictures = Pictures(needed, lambda camera: self.cameras.feeds[camera].info, calibration, masks)
+        self._decoder = ImageDecoder(self._pictures.make)
         self._stand_ins = StandIns()
         self._resets: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._passes = Passes()
@@ -82,7 +78,7 @@ class FrameLine:
             settings.min_cameras,
             settings.camera_timeout_s,
         )
-        self.worker: NewestWorker[Task] = NewestWorker(self._process, self._discard)
+        self.worker: NewestWorker[Task] = NewestWorker("inference", self._process, self._discard)
         self.poses = EgoPose(node, settings, self.account, self.worker.stopping, calibration)
         self.cameras = CameraTopics(node, settings, self.account, self._store)
         self.worker.start()
@@ -90,10 +86,11 @@ class FrameLine:
 
     def stop(self, timeout_s: float) -> bool:
         """Receive and infer no more; whether the set in work was finished within ``timeout_s``."""
+        deadline_s = time.monotonic() + timeout_s
         self.cameras.close()
         self.poses.close()
-        drawn = self._outputs.overlay.stop(timeout_s)
         ended = self.worker.stop(timeout_s)
+        drawn = self._outputs.overlay.stop(max(0.0, deadline_s - time.monotonic()))
         if not ended:
             self.account.drop_set("stopped")  # nobody will wait for it
         else:
@@ -106,6 +103,11 @@ class FrameLine:
     def paused(self) -> bool:
         """Whether nothing is inferred because nobody listens."""
         return self._current().pause_without_subscribers and not self._outputs.has_subscribers
+
+    @property
+    def draws(self) -> bool:
+        """Whether overlays are drawn for those who ask; False once an error has ended their thread."""
+        return self._outputs.overlay.is_alive()
 
     @property
     def calibrated(self) -> Container[str]:
@@ -123,8 +125,8 @@ class FrameLine:
             self.worker.withdraw("time_jump")
 
     def _store(self, camera: str, image: Stored[Message]) -> None:
-        decoding = self._decoder.take(image.message)
-        if self.worker.is_idle and not self.paused:
+        decoding = self._decoder.take(camera, image.message)
+        if self.worker.is_idle and not self.paused and self._pictures.is_calibrated(camera):
             decoding.begin()  # a worker that lags behind may never come to this image; one that waits, waits for it
         image_set = self.sync.add(camera, Stored(image.stamp_ns, image.arrival_s, decoding))
         if image_set is not None:
@@ -152,10 +154,14 @@ class FrameLine:
     def _infer(self, image_set: ImageSet[Decoding]) -> None:
         settings, watch = self._current(), Stopwatch(lambda: None)
         watch.stages_ms["wait"] = (time.monotonic() - image_set.arrival_s) * 1e3
-        images = self._images(image_set)
-        image_set = image_set.only(images)
+        pictures, unusable = self._pictures_of(image_set)
+        image_set = self._left(image_set, unusable)
         watch.lap("images")
-        frame, geometry = self._frame(image_set, images, watch)
+        geometry = self._geometry(image_set)
+        image_set = self._left(image_set, geometry.unplaced)
+        self._note_use(image_set, unusable | geometry.unplaced)
+        watch.lap("poses")
+        frame = self._frame(image_set, pictures, geometry)
         boxes, step = self._step(frame, settings)
         self.account.note_reset(step.reset_cause)
         if self.worker.stopping.is_set():
@@ -175,58 +181,54 @@ class FrameLine:
         whole = {"latency": report.latency_ms, "stamp to boxes": age_ms}
         self.times.add({stage.stage: stage.ms for stage in report.stages} | whole)
 
-    def _images(self, image_set: ImageSet[Decoding]) -> dict[str, Picture]:
-        """What can be used of the set; other cameras are missing then, if that leaves enough. Else BadInputError."""
-        usable, errors = {}, []
+    def _pictures_of(self, image_set: ImageSet[Decoding]) -> tuple[dict[str, Picture], dict[str, BadInputError]]:
+        """The set's images by camera, waited for, and what is wrong with those that cannot be used."""
+        pictures, unusable = {}, {}
         for image in image_set.images:
             image.message.begin()
         for camera, image in zip(image_set.cameras, image_set.images, strict=True):
             try:
-                usable[camera] = self._image(camera, image.message)
-                self.cameras.feeds[camera].usable = True
+                pictures[camera] = image.message.result()
             except BadInputError as error:
-                self.cameras.feeds[camera].note_error(str(error), time.monotonic())
-                errors.append(BadInputError(error.cause, f"{camera}: {error}"))
-        if len(usable) < self._current().fewest_cameras:
-            raise errors[0]
-        for error in errors:
+                unusable[camera] = error
+        return pictures, unusable
+
+    def _geometry(self, image_set: ImageSet[Decoding]) -> SetGeometry:
+        frame_ids = [image.message.header.frame_id for image in image_set.images]
+        return self.poses.geometry(image_set.cameras, frame_ids, [image.stamp_ns for image in image_set.images])
+
+    def _left(self, image_set: ImageSet[Decoding], errors: Mapping[str, BadInputError]) -> ImageSet[Decoding]:
+        """The set without the cameras of ``errors``; raises the first of these where too few are left."""
+        for camera, error in errors.items():
+            self.cameras.feeds[camera].note_error(str(error), time.monotonic())
+        left = image_set.only([camera for camera in image_set.cameras if camera not in errors])
+        if errors and len(left.cameras) < self._current().fewest_cameras:
+            camera, error = next(iter(errors.items()))
+            raise BadInputError(error.cause, f"{camera}: {error}")
+        return left
+
+    def _note_use(self, image_set: ImageSet[Decoding], left_out: Mapping[str, BadInputError]) -> None:
+        """A set goes on with the cameras it has; the images of others are lost."""
+        for camera in image_set.cameras:
+            self.cameras.feeds[camera].usable = True
+        for camera, error in left_out.items():
             self.account.drop(f"image_{error.cause}")
-            self._node.get_logger().warning(f"set without {error}", throttle_duration_sec=LOG_PERIOD_S)
-        return usable
+            self._node.get_logger().warning(f"set without {camera}: {error}", throttle_duration_sec=LOG_PERIOD_S)
 
     def _frame(
-        self, image_set: ImageSet[Decoding], images: Mapping[str, Picture], watch: Stopwatch
-    ) -> tuple[CameraFrame, SetGeometry]:
-        """Wait for poses, and check that all of it makes sense."""
-        present = image_set.cameras
-        frame_ids = [image.message.header.frame_id for image in image_set.images]
-        geometry = self.poses.geometry(present, frame_ids, [image.stamp_ns for image in image_set.images])
-        watch.lap("poses")
-        seen = zip(images.items(), geometry.lidar2cam, strict=True)
-        views = {camera: convert.View(pixels, matrix, place) for (camera, (pixels, matrix, _)), place in seen}
-        masks = {camera: cells for camera, (_, _, cells) in images.items()}
-        cameras = tuple(self.cameras.feeds)
+        self, image_set: ImageSet[Decoding], pictures: Mapping[str, Picture], geometry: SetGeometry
+    ) -> CameraFrame:
+        """All of it as the core takes it; raises BadInputError where it makes no sense."""
+        present, cameras = image_set.cameras, tuple(self.cameras.feeds)
+        seen = {camera: pictures[camera] for camera in present}
+        views = {
+            camera: convert.View(picture.pixels, picture.intrinsics, geometry.lidar2cam[camera])
+            for camera, picture in seen.items()
+        }
+        masks = {camera: picture.cells for camera, picture in seen.items()}
         cells = visible_cells(cameras, present, masks, self._detector.network.model.feature_size)
         views = self._stand_ins.complete(cameras, views)
-        return convert.camera_frame(views, image_set.reference_ns, geometry.lidar2global, cells), geometry
-
-    def _image(self, camera: str, image: Decoding) -> Picture:
-        """Pixels without distortion, their intrinsics, and the cells beside the vehicle's own body; None: all."""
-        found = image.result()
-        pixels, info = found.pixels, convert.with_size(self._info(camera), found.full_size)
-        lens = self._lenses.lens(camera, info, pixels)
-        cells = self._masks.cells(camera, pixels.shape[:2], lens)
-        if lens is None:
-            return pixels, convert.intrinsics(info, pixels), cells
-        return lens.straighten(pixels), lens.intrinsics, cells
-
-    def _info(self, camera: str) -> CameraInfo:
-        info = self.cameras.feeds[camera].info
-        if info is None and camera in self._calibration:
-            return self._calibration[camera].info()
-        if info is None:
-            raise BadInputError("no_camera_info", "none received")
-        return info
+        return convert.camera_frame(views, image_set.reference_ns, geometry.lidar2global, cells)
 
     def _step(self, frame: CameraFrame, settings: Settings) -> tuple[Boxes3D, StepReport]:
         """Between two frames: take over parameters and requests. Then infer."""

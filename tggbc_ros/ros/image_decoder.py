@@ -3,53 +3,52 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from tggbc_ros.core.config import ModelConfig
-from tggbc_ros.ros.convert import Decoded, decoded
+from tggbc_ros.ros.pictures import Message, Picture
+
+Make = Callable[[str, Message], Picture]
 
 
 class Decoding:
-    """One image message, and its pixels once someone has begun to decode them. One thread after the other may ask."""
+    """One camera's message, and its picture once someone has begun it. One thread after the other may ask."""
 
-    def __init__(self, message: Image | CompressedImage, pool: ThreadPoolExecutor, needed: ModelConfig | None) -> None:
+    def __init__(self, camera: str, message: Message, pool: ThreadPoolExecutor, make: Make) -> None:
+        self._camera = camera
         self._message = message
         self._pool = pool
-        self._needed = needed
-        self._begun: Future[Decoded] | None = None
+        self._make = make
+        self._begun: Future[Picture] | None = None
 
     @property
     def header(self) -> Header:
         """The message's."""
         return self._message.header
 
-    def begin(self) -> Future[Decoded]:
+    def begin(self) -> Future[Picture]:
         """Decode as soon as a thread is free, unless that was begun before."""
         if self._begun is None:
-            self._begun = self._pool.submit(decoded, self._message, self._needed)
+            self._begun = self._pool.submit(self._make, self._camera, self._message)
         return self._begun
 
-    def result(self) -> Decoded:
-        """The image, waited for; raises BadInputError as `convert.decoded`."""
+    def result(self) -> Picture:
+        """The picture, waited for; raises what making it raised, every time it is asked for."""
         return self.begin().result()
 
 
 class ImageDecoder:
-    """The threads, one a core, until `close`.
+    """The threads, one a core, until `close`. make: what they do with a camera's message, as `Pictures.make`."""
 
-    needed: the network whose image size JPEGs are decoded for, as `convert.decoded`; None: they are decoded in full.
-    """
-
-    def __init__(self, needed: ModelConfig | None) -> None:
-        self._needed = needed
+    def __init__(self, make: Make) -> None:
+        self._make = make
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
 
-    def take(self, message: Image | CompressedImage) -> Decoding:
+    def take(self, camera: str, message: Message) -> Decoding:
         """The image, not begun."""
-        return Decoding(message, self._pool, self._needed)
+        return Decoding(camera, message, self._pool, self._make)
 
     def close(self) -> None:
         """Begin nothing more, and wait for what is in work; nobody may wait for a result any more."""

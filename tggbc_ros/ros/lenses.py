@@ -34,7 +34,7 @@ class Lens:
 
 
 class Lenses:
-    """Every camera's lens, made anew only when its CameraInfo or its image size changes."""
+    """Every camera's lens, made anew only when its CameraInfo or its image size changes; any thread may ask."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[tuple[object, ...], Lens]] = {}

@@ -68,13 +68,18 @@ class OverlayTopics:
 
     def start(self) -> None:
         """Begin to draw."""
-        self._worker = NewestWorker(self.publish, lambda scene, cause: None)
+        self._worker = NewestWorker("overlay", self.publish, lambda scene, cause: None)
         self._worker.start()
 
     def stop(self, timeout_s: float) -> bool:
         """Draw no more; whether nothing is being drawn within ``timeout_s``."""
         worker, self._worker = self._worker, None
         return worker.stop(timeout_s) if worker else True
+
+    def is_alive(self) -> bool:
+        """Whether the thread that draws runs, or none has to."""
+        worker = self._worker
+        return worker is None or worker.is_alive()
 
     def offer(self, scene: Scene) -> None:
         """Have this scene drawn next, if anybody looks; returns at once."""

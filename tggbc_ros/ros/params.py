@@ -46,7 +46,9 @@ class Settings:
     )
     allow_random_weights: bool = parameter(False, "Start without weights. The boxes then mean nothing.")
     backend: str = parameter(
-        "torch", "Engine that runs the network: torch, onnxruntime, tensorrt (docs/deploy.md).", choices=BACKENDS
+        "torch",
+        "Engine that runs the network: torch, torch_bf16, torch_fp16, onnxruntime, … as docs/deploy.md lists them.",
+        choices=BACKENDS,
     )
     device: str = parameter("auto", "cpu, cuda, cuda:1, …; auto is the first CUDA device, else the CPU.")
     autostart: bool = parameter(True, "Configure and activate at the start, without a lifecycle manager.")

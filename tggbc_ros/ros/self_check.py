@@ -38,10 +38,11 @@ class SelfCheck:
             self._line, self._told, self._newest_pose = line, None, (None, time.monotonic())
         alive = line is not None and line.worker.is_alive()
         paused = line is not None and line.paused
+        draws = line is None or line.draws
         array = DiagnosticArray()
         array.header.stamp = stamp
         array.status = [
-            diagnostics.node_status(state, alive, paused),
+            diagnostics.node_status(state, alive, paused, draws),
             diagnostics.network_status(identity, memory_use_mb(identity.device if identity else "cpu")),
         ]
         if line is not None:

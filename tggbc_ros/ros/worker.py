@@ -12,18 +12,18 @@ Work = TypeVar("Work")
 class NewestWorker(Generic[Work]):
     """A slot of one and the thread that empties it.
 
-    process: called with each item, on the thread. discard(item, cause): called for each item that is
-    not processed. An exception out of ``process`` ends the thread: `is_alive` tells.
+    name: the thread's. process: called with each item, on the thread. discard(item, cause): called for each item
+    that is not processed. An exception out of ``process`` ends the thread: `is_alive` tells.
     """
 
-    def __init__(self, process: Callable[[Work], None], discard: Callable[[Work, str], None]) -> None:
+    def __init__(self, name: str, process: Callable[[Work], None], discard: Callable[[Work, str], None]) -> None:
         self._process = process
         self._discard = discard
         self._changed = threading.Condition()
         self._waiting: Work | None = None
         self._busy = False
         self.stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="detector", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         """Begin to work."""

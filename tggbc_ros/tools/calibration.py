@@ -66,8 +66,15 @@ def _of_info(
     intrinsics = _four(np.array(info.k, np.float64).reshape(3, 3))
     mounting = _sensor2base(camera, info.header.frame_id, parents, base_frame)
     bent = bool(np.any(info.d)) or info.distortion_model in ("equidistant", "fisheye")
-    lens = (tuple(map(float, info.d)), info.distortion_model) if bent else ()
+    lens = (tuple(map(float, info.d)), info.distortion_model, _projection(info)) if bent else ()
     return CameraCalibration(info.width, info.height, intrinsics, mounting, "camera2base", *lens)
+
+
+def _projection(info: CameraInfo) -> tuple[float, ...]:
+    """fx, fy, cx, cy of P where it holds a camera matrix."""
+    matrix = np.array(info.p, np.float64).reshape(3, 4)
+    holds = np.isfinite(matrix).all() and matrix[0, 0] > 0 and matrix[1, 1] > 0
+    return _four(matrix) if holds else ()
 
 
 def _four(matrix: Array) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""Export a network to ONNX, and verify that an engine gives the boxes that PyTorch gives.
+"""Export a network to ONNX, and verify that a backend gives the boxes that PyTorch gives in float32.
 
 python -m tggbc_ros.tools.export --model NAME [--checkpoint FILE] --out DIR [--precision fp16]
 python -m tggbc_ros.tools.export verify --backend onnxruntime --model NAME [--checkpoint FILE_OR_DIR] [--json FILE]
@@ -21,6 +21,8 @@ from statistics import median
 import torch
 
 from tggbc_ros import backends
+from tggbc_ros.backends.exported import ExportedNetwork
+from tggbc_ros.backends.torch_backend import TorchNetwork
 from tggbc_ros.core.config import MODELS, ModelConfig, model_config
 from tggbc_ros.core.types import CameraFrame
 from tggbc_ros.data.drive.config import DriveConfig
@@ -28,7 +30,6 @@ from tggbc_ros.data.drive.frames import render_scene
 from tggbc_ros.evaluation.parity import Row, compare, keep_ratios
 from tggbc_ros.export.exporter import export
 from tggbc_ros.export.graphs import PRECISIONS
-from tggbc_ros.export.manifest import read
 
 FRAME_PERIOD_S = 0.5
 KEEP_RATIOS = (1.0, 0.5, 0.3, 0.1)
@@ -40,8 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verifying = given[:1] == ["verify"]
     try:
         return verify(_verify_parser().parse_args(given[1:])) if verifying else make(_parser().parse_args(given))
-    except (ValueError, OSError, ImportError) as error:
-        print(f"export: {error}", file=sys.stderr)
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
+        print(f"export: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
 
 
@@ -60,15 +61,15 @@ def verify(options: argparse.Namespace) -> int:
     torch.backends.cudnn.allow_tf32 = False  # or PyTorch's convolutions keep ten bits on a GPU
     model = model_config(options.model)
     folder = options.checkpoint if options.checkpoint and options.checkpoint.is_dir() else None
-    precision = read(folder).precision if folder else "fp32"
     weights = options.weights or (None if folder else options.checkpoint)
-    load = (options.device, options.allow_random_weights)
-    tested = backends.load_network(options.backend, model, options.checkpoint, *load)
-    reference = backends.load_network("torch", model, weights, *load)
+    random = options.allow_random_weights
+    tested = backends.load_network(options.backend, model, options.checkpoint, options.device, random)
+    assert isinstance(tested, ExportedNetwork | TorchNetwork)  # all are; what they compute in is theirs to tell
+    reference = backends.load_network("torch", model, weights, str(tested.device), random)
     if folder and tested.weights != reference.weights.rpartition("only: ")[2]:
         raise ValueError(f"{folder} holds {tested.weights}, but PyTorch would run {reference.weights}: give --weights")
     ratios = keep_ratios(options.keep_ratio, options.frames)
-    rows = list(compare(reference, tested, _drive(model, options.frames, options.seed), ratios, precision))
+    rows = list(compare(reference, tested, _drive(model, options.frames, options.seed), ratios, tested.precision))
     if options.json:
         options.json.write_text(json.dumps([_record(row) for row in rows], indent=1) + "\n", encoding="utf-8")
     print(f"{model.name}, {tested.weights}, {options.backend} on {tested.device}, {torch.get_num_threads()} threads")

@@ -1,0 +1,101 @@
+"""OpenVINO: what is its own; test_exported.py has what holds for every engine."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tggbc_ros.backends import load_network, openvino_backend
+from tggbc_ros.backends.exported import ExportedNetwork
+from tggbc_ros.backends.torch_backend import TorchNetwork
+from tggbc_ros.evaluation.parity import compare, keep_ratios
+from tggbc_ros.export.manifest import ExportError, read
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "export"))
+
+from tiny_network import TINY, frame_at  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class Core:
+    """A CPU without bfloat16."""
+
+    def get_property(self, device: str, name: str) -> list[str]:
+        assert (device, name) == ("CPU", "OPTIMIZATION_CAPABILITIES")
+        return ["FP32", "INT8"]
+
+
+def needs_bfloat16() -> None:
+    import openvino
+
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this CPU does not compute in bfloat16")
+
+
+def test_an_encoder_in_bfloat16_is_near_and_the_head_is_not_touched(tiny_export: Path) -> None:
+    needs_bfloat16()
+    network = load_network("openvino_bf16", TINY, tiny_export, "cpu")
+    reference = TorchNetwork.load(TINY, tiny_export.with_name("tiny.pth"), "cpu")
+    assert isinstance(network, ExportedNetwork) and network.precision == "bf16"
+    images = torch.rand(1, 6, 3, 32, 64)
+    exact, found = reference.encode(images), network.encode(images)
+    error = float((found - exact).norm() / exact.norm())
+    assert 1e-4 < error < 2e-2  # eight bits of each feature, not twenty-four
+    asked = torch.randn(1, TINY.total_queries, TINY.embed_dims), torch.rand(1, TINY.total_queries, 3)
+    in_float32 = load_network("openvino", TINY, tiny_export, "cpu")
+    assert isinstance(in_float32, ExportedNetwork)
+    for mine, others in zip(network.graphs["branches"](*asked), in_float32.graphs["branches"](*asked), strict=True):
+        assert torch.equal(mine, others)
+
+
+def test_boxes_of_an_encoder_in_bfloat16(tiny_export: Path) -> None:
+    needs_bfloat16()
+    network = load_network("openvino_bf16", TINY, tiny_export, "cpu")
+    assert isinstance(network, ExportedNetwork)
+    reference = TorchNetwork.load(TINY, tiny_export.with_name("tiny.pth"), "cpu")
+    frames = (frame_at(number) for number in range(4))
+    rows = list(compare(reference, network, frames, keep_ratios((1.0, 0.3), 4), network.precision))
+    assert [row for row in rows if not row.passed] == []
+
+
+def test_nan_is_refused_because_the_library_would_swallow_it(tiny_export: Path) -> None:
+    network = load_network("openvino", TINY, tiny_export, "cpu")
+    for poison in (torch.nan, torch.inf):
+        images = torch.zeros(1, 6, 3, 32, 64)
+        images[0, 2, 1, 5, 7] = poison
+        with pytest.raises(FloatingPointError, match="^input images of graph encoder holds NaN or infinity$"):
+            network.encode(images)
+
+
+def test_a_cpu_without_bfloat16_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    import openvino
+
+    monkeypatch.setattr(openvino, "Core", Core)
+    with pytest.raises(ValueError, match=r"^backend openvino_bf16 needs a CPU that computes in bfloat16.*FP32, INT8"):
+        load_network("openvino_bf16", TINY, None, "cpu", allow_random_weights=True)
+
+
+def test_it_runs_on_the_cpu_alone() -> None:
+    with pytest.raises(ValueError, match=r"^backend openvino runs on the CPU alone, and device is 'cuda:0': set"):
+        load_network("openvino", TINY, None, "cuda:0", allow_random_weights=True)
+
+
+def test_without_the_library_one_line_says_how_to_get_it(tiny_export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(ImportError, match="^backend openvino needs the Python package openvino: .*pip install"):
+        load_network("openvino", TINY, tiny_export, "cpu")
+
+
+def test_what_the_library_cannot_load_is_named_with_its_reason(tiny_export: Path, tmp_path: Path) -> None:
+    """A graph whose hash is right, but which this openvino does not know."""
+    path = tmp_path / "encoder.onnx"
+    path.write_bytes(b"not a graph")
+    file = read(tiny_export).graphs["encoder"]
+    core: Any = openvino_backend._core("cpu", bfloat16=False)
+    with pytest.raises(ExportError, match=r"^openvino 20\S+ cannot load \S+encoder.onnx: .+$"):
+        openvino_backend.Session(core, path, "encoder", file, "f32")
