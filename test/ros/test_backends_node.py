@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from exported_detector import TINY
 from rclpy.context import Context
-from synthetic_rig import SyntheticRig, boxes_of, detector_process, nanoseconds, set_parameters
+from synthetic_rig import SyntheticRig, boxes_of, nanoseconds, set_parameters
 
 from tggbc_ros.core.types import Boxes3D
 from tggbc_ros.data.golden_checks import LOOSE
 from tggbc_ros.evaluation.parity import same_boxes
+from tggbc_ros.ros.client import ClientError, Process, detector_process
+
+KEEP_RATIOS = (1.0, 0.5, 0.25)
+Published = list[tuple[Boxes3D, list[int]]]
 
 pytestmark = pytest.mark.timeout(240)
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Where the first node that needs an export leaves it for the second."""
-    return {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
+@pytest.fixture
+def start(domain_id: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Process]:
+    """The node as a process in this module's domain."""
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain_id))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+
+    def make(**parameters: object) -> Process:
+        given = {"model": TINY.name, "device": "cpu"} | parameters
+        return detector_process(given, tmp_path / "log", program=("exported_detector",))
+
+    return make
 
 
-def published(context: Context, domain_id: int, backend: str, cache: dict[str, str]) -> list[tuple[Boxes3D, list[int]]]:
-    """Boxes, and keys by layer, of three sets with memory; the keep ratio changes after the first."""
-    rig = SyntheticRig(context)
-    found = []
-    with detector_process(domain_id, cache, backend=backend, device="cpu"):
+def publish_sets(context: Context, process: Process, backend: str) -> Published:
+    """Boxes and keys by layer of three sets with memory, each with a keep ratio of its own."""
+    rig, found = SyntheticRig(context), []
+    with process:
         rig.wait_for_detector()
-        for index, keep_ratio in enumerate((1.0, 0.5, 0.25)):
+        for index, keep_ratio in enumerate(KEEP_RATIOS):
             assert set_parameters(rig, keep_ratio=keep_ratio) == [""]
             report = rig.publish_until_report(index)
             assert report.backend == backend
@@ -36,18 +50,21 @@ def published(context: Context, domain_id: int, backend: str, cache: dict[str, s
     return found
 
 
-def test_every_engine_publishes_the_same_boxes(context: Context, domain_id: int, cache: dict[str, str]) -> None:
-    """The second engine finds the first one's export; rounding may exchange boxes of equal score."""
-    expected = published(context, domain_id, "torch", cache)
-    assert [keys for _, keys in expected] == [[48, 48], [48, 24], [48, 12]]
-    for backend in ("onnxruntime", "openvino"):
-        for (boxes, keys), (wanted, wanted_keys) in zip(
-            published(context, domain_id, backend, cache), expected, strict=True
-        ):
-            assert keys == wanted_keys and len(boxes) == len(wanted)
+def test_every_engine_publishes_the_same_boxes(
+    context: Context, tiny_export: Path, start: Callable[..., Process]
+) -> None:
+    """Pruned live; rounding may exchange boxes of equal score."""
+    made = {"torch": tiny_export.with_name("tiny.pth"), "onnxruntime": tiny_export, "openvino": tiny_export}
+    published = {
+        backend: publish_sets(context, start(backend=backend, checkpoint=checkpoint), backend)
+        for backend, checkpoint in made.items()
+    }
+    expected = published.pop("torch")
+    assert [keys for _, keys in expected] == [[48, 48, 48], [48, 24, 24], [48, 12, 12]]
+    for found in published.values():
+        for (boxes, keys), (wanted, wanted_keys) in zip(found, expected, strict=True):
+            assert keys == wanted_keys and len(boxes) == len(wanted) > 0
             assert [check for check in same_boxes(wanted, boxes, LOOSE) if not check.passed] == []
-    exports = [path for path in (Path(cache["XDG_CACHE_HOME"]) / "tggbc_ros").iterdir() if path.is_dir()]
-    assert len(exports) == 1
 
 
 @pytest.mark.parametrize(
@@ -58,10 +75,14 @@ def test_every_engine_publishes_the_same_boxes(context: Context, domain_id: int,
     ],
     ids=["openvino", "onnxruntime_tensorrt"],
 )
-def test_a_backend_that_cannot_be_had_is_one_line(domain_id: int, parameters: dict[str, str], said: str) -> None:
-    with detector_process(domain_id, **parameters) as process:
-        output, _ = process.communicate(timeout=90)
+def test_a_backend_that_cannot_be_had_is_one_line(
+    start: Callable[..., Process], parameters: dict[str, str], said: str
+) -> None:
+    with start(**parameters, allow_random_weights=True) as process:
+        with pytest.raises(ClientError, match="ended with status 1"):
+            while process.is_running():
+                time.sleep(0.1)
+        output = process.last_words()
     (line,) = [line for line in output.splitlines() if "cannot configure" in line]
     assert said in line
     assert "Traceback" not in output
-    assert process.returncode == 1
