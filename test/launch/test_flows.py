@@ -35,6 +35,19 @@ def test_flow(flow: Path, domain_id: int) -> None:
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-8000:]
 
 
+@pytest.mark.skipif(bool(MISSING), reason=f"{', '.join(MISSING)}: only with a ROS 2 installation")
+@pytest.mark.timeout(LIMIT_S + 30)
+def test_a_detector_that_cannot_be_configured_says_why_and_ends_the_launch(domain_id: int) -> None:
+    """Without launch_testing, for which a launch that ends by itself is a failure."""
+    command = [sys.executable, str(HERE / "launched.py"), "model:=r50_704", "device:=cpu"]
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(domain_id)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    said = done.stdout + done.stderr
+    assert "cannot configure: no checkpoint for model r50_704" in said
+    assert "process has finished cleanly" in said
+    assert done.returncode == 0
+
+
 @pytest.mark.timeout(300)
 def test_what_the_bag_flow_asks_of_the_node(context: Context, domain_id: int, tmp_path: Path) -> None:
     bag = families.write_bag(tmp_path / "bag", families.our_own(range(8)))
