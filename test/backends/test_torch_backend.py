@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tggbc_ros.backends import load_network
-from tggbc_ros.backends.torch_backend import TorchNetwork
+from tggbc_ros.backends.torch_backend import TorchNetwork, find_device
 from tggbc_ros.core.config import CarryConfig, ModelConfig, PruningConfig
 from tggbc_ros.core.detector import Detector
 from tggbc_ros.core.head import Head
@@ -42,6 +42,15 @@ def compared(reference: TorchNetwork, tested: TorchNetwork) -> list[Row]:
     """Eight frames with memory and four keep ratios, held to the tolerances of an export in float16."""
     frames = (frame_at(number) for number in range(8))
     return list(compare(reference, tested, frames, keep_ratios((1.0, 0.5, 0.3, 0.1), 8), "fp16"))
+
+
+def test_devices_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine with two CUDA devices; none is touched."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [find_device(name).index for name in ("auto", "cuda", "cuda:1")] == [None, None, 1]
+    with pytest.raises(ValueError, match="device is 'cuda:2', but there are 2 CUDA devices, counted from 0"):
+        find_device("cuda:2")
 
 
 def test_an_encoder_in_float16_is_within_the_tolerances_of_an_export_in_float16(checkpoint: Path) -> None:

@@ -71,4 +71,6 @@ def find_device(name: str) -> torch.device:
     device = torch.device(name)
     if device.type == "cuda" and not cuda:
         raise ValueError(f"device is {name!r}, but torch {torch.__version__} finds no CUDA device; use cpu or auto")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device is {name!r}, but there are {torch.cuda.device_count()} CUDA devices, counted from 0")
     return device
