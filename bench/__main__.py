@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import sys
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from bench.before import measure_before
 from bench.decoder import Row, Setting, measure_shape
 from bench.engines import ENGINES
 from bench.frames import measure_frames
+from bench.measure import load_average
 from bench.modes import KEEP_RATIOS, TRIMS, all_modes
 from bench.shapes import SHAPES
 from bench.table import before_table, decoder_table, frames_table, goals_table
@@ -54,9 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     frames = measure_models(options, device)
     if frames:
         print(f"{frames_table(frames)}\n")
-    machine["load at the end"] = _load()
+    machine["load at the end"] = load_average()
     _write(options.out / "bench_more.json", {"machine": machine, "before_decoder": before, "frames": frames})
-    print("\n".join(filter(None, [goals_table(rows), f"load at the end {_load()}", f"written to {options.out}"])))
+    print(
+        "\n".join(filter(None, [goals_table(rows), f"load at the end {load_average()}", f"written to {options.out}"]))
+    )
     return 0
 
 
@@ -122,7 +124,7 @@ def _repeats(options: argparse.Namespace) -> int:
 def _machine(device: torch.device) -> dict[str, object]:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
     threads = torch.get_num_threads()
-    return {"device": name, "threads": threads, "torch": torch.__version__, "load at the start": _load()}
+    return {"device": name, "threads": threads, "torch": torch.__version__, "load at the start": load_average()}
 
 
 def _cpu_name() -> str:
@@ -131,11 +133,6 @@ def _cpu_name() -> str:
     lines = listed.read_text(encoding="utf-8").splitlines() if listed.is_file() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return f"{names[0]} x {len(names)}" if names else platform.machine()
-
-
-def _load() -> str:
-    """Processes that wanted to run, averaged over 1, 5 and 15 minutes."""
-    return " ".join(f"{each:.1f}" for each in os.getloadavg())
 
 
 def _write(path: Path, content: object) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +19,7 @@ import torch
 from tqdm import tqdm
 
 from bench.frames import KEEP_RATIOS, raw_frame
-from bench.measure import median
+from bench.measure import load_average, median
 from bench.table import text_table
 from tggbc_ros import backends
 from tggbc_ros.backends.torch_backend import TorchNetwork, find_device
@@ -75,8 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, ImportError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
-    load = " ".join(f"{each:.1f}" for each in os.getloadavg())
-    print(f"{backends_table(rows)}\n{torch.get_num_threads()} threads, load at the end {load}")
+    print(f"{backends_table(rows)}\n{torch.get_num_threads()} threads, load at the end {load_average()}")
     (options.out / "bench_backends.json").write_text(
         json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8"
     )

@@ -37,6 +37,8 @@ LEARNING = 6
 """Dense frames that tell what the machine needs at rest, the first of which warms it up."""
 
 OTHER_IMAGES = 4
+LOAD_PERIOD_S = 0.02
+"""Much shorter than a frame, so that every frame meets the same load."""
 
 
 class WithoutBackbone(TorchNetwork):
@@ -48,10 +50,6 @@ class WithoutBackbone(TorchNetwork):
         generator = torch.Generator(self.device).manual_seed(0)
         size = (*images.shape[:2], self.model.embed_dims, rows, columns)
         return torch.randn(size, generator=generator, device=self.device)
-
-
-LOAD_PERIOD_S = 0.02
-"""Much shorter than a frame, so that every frame meets the same load."""
 
 
 def _compute(duty: float) -> None:

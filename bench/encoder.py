@@ -9,7 +9,6 @@ the first. Prints a table.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from functools import partial
 
 import torch
 
-from bench.measure import interleaved_ms, median
+from bench.measure import interleaved_ms, load_average, median
 from bench.shapes import CAMERAS
 from bench.table import text_table
 from tggbc_ros.backends.torch_backend import PRECISIONS, find_device
@@ -51,8 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in options.models
         for row in measure_encoder(MODELS[name], device, options.repeats, options.precisions)
     ]
-    load = " ".join(f"{each:.1f}" for each in os.getloadavg())
-    print(f"{encoder_table(rows)}\n{device}, {torch.get_num_threads()} threads, load at the end {load}")
+    print(f"{encoder_table(rows)}\n{device}, {torch.get_num_threads()} threads, load at the end {load_average()}")
     return 0
 
 

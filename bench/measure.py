@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import statistics
 import tempfile
 import time
@@ -40,6 +41,11 @@ def interleaved_ms(calls: Mapping[str, Call], repeats: int, device: torch.device
         for name, call in calls.items():
             times[name].append(timed_ms(call, device))
     return times
+
+
+def load_average() -> str:
+    """Processes that wanted to run, averaged over 1, 5 and 15 minutes."""
+    return " ".join(f"{each:.1f}" for each in os.getloadavg())
 
 
 def median(values: list[float]) -> float:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import sys
 import threading
@@ -27,6 +26,7 @@ import rclpy
 from tggbc_ros.msg import BoundingBox3DArray, FrameReport
 from tqdm import tqdm
 
+from bench.measure import load_average
 from bench.ros_rig import HEIGHT, WIDTH, Cameras, Input
 from bench.ros_transport import PROFILE, profile
 from bench.table import text_table
@@ -213,8 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = [{"fastdds_profile": not options.default_transport, **row} for row in rows]
     path = options.out / "ros_side.json"
     path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    load = " ".join(f"{each:.1f}" for each in os.getloadavg())
-    print(f"{_table(rows)}\nload at the end {load}\nwritten to {path}")
+    print(f"{_table(rows)}\nload at the end {load_average()}\nwritten to {path}")
     return 0
 
 

@@ -26,6 +26,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image
 from tqdm import tqdm
 
+from bench.measure import load_average
 from bench.ros_rig import HEIGHT, WIDTH, Cameras, Input, image_qos, image_topics
 from bench.table import text_table
 from tggbc_ros.ros.client import ClientError, Process, choose_domain, stamp_ns
@@ -174,8 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             rclpy.try_shutdown()
     path = options.out / "ros_transport.json"
     path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    load = " ".join(f"{each:.1f}" for each in os.getloadavg())
-    print(f"{_table(rows)}\nload at the end {load}\nwritten to {path}")
+    print(f"{_table(rows)}\nload at the end {load_average()}\nwritten to {path}")
     return 0
 
 

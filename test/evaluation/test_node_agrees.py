@@ -27,6 +27,7 @@ from tggbc_ros.evaluation.passes import at_newest_images, load_split
 from tggbc_ros.evaluation.recorded import BOXES_TOPIC, REPORT_TOPIC, recorded_passes
 from tggbc_ros.evaluation.score import Evaluator
 from tggbc_ros.evaluation.submission import write_submission
+from tggbc_ros.ros.client import INPUT_TOPICS
 from tggbc_ros.tools import bag
 
 sys.path.append(str(Path(__file__).parents[1] / "ros"))
@@ -37,7 +38,6 @@ from tiny_detector import TINY  # noqa: E402
 from tiny_nuscenes import VERSION  # noqa: E402
 
 SCENE, SPLIT, KEEP_RATIO = "scene-0001", "head", 0.4
-INPUT_TOPICS = 14
 TIMEOUT_S = 60.0
 
 

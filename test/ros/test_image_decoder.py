@@ -57,8 +57,9 @@ def test_a_broken_image_is_our_own_error_every_time_it_is_asked_for() -> None:
     decoder.close()
 
 
-def test_jpegs_are_decoded_for_the_network(tiny_network: ModelConfig) -> None:
-    decoder = ImageDecoder(undistorted(tiny_network))
+def test_jpegs_are_decoded_for_the_network() -> None:
+    """Images of 32 x 64: half of 90 x 160 is enough, a quarter is not."""
+    decoder = ImageDecoder(undistorted(TINY))
     found = decoder.take("CAM_FRONT", jpeg("CAM_FRONT", 1, seed=3)).result()
     assert found.pixels.shape == (HEIGHT // 2, WIDTH // 2, 3)
     np.testing.assert_array_equal(found.intrinsics[:2], INTRINSICS[:2] / 2)
@@ -78,19 +79,3 @@ def test_what_has_not_begun_at_the_close_never_does() -> None:
     closing.join(timeout=20)
     assert not closing.is_alive()
     assert any(each.done() and not each.cancelled() for each in blocked)
-
-
-@pytest.fixture
-def tiny_network() -> ModelConfig:
-    """Images of 32 x 64: half of 90 x 160 is enough, a quarter is not."""
-    return ModelConfig(
-        name="tiny",
-        backbone="resnet18",
-        image_size=(32, 64),
-        color_order="rgb",
-        mean=(100.0, 100.0, 100.0),
-        std=(50.0, 50.0, 50.0),
-        num_queries=16,
-        num_propagated=8,
-        memory_length=32,
-    )

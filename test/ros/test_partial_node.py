@@ -45,6 +45,7 @@ from tggbc_ros.ros.params import CAMERAS
 pytestmark = pytest.mark.timeout(180)
 
 MISSING = "CAM_BACK"
+STATUS = f"detector: camera {MISSING}"
 CELLS = 8
 SCORE_TOLERANCE = 3e-6  # random weights answer a change of one camera by little
 PLACES = CAM2EGO | {"CAM_SEVENTH": rigid(yaw_rotation(0.4) @ OPTICAL2BODY, [0.5, 0.2, 2.1])}
@@ -92,6 +93,15 @@ def core() -> Detector:
 
 def listed(names: Sequence[str]) -> str:
     return f"[{','.join(names)}]"
+
+
+def error_of_the_missing_camera(rig: SyntheticRig) -> str:
+    """What the next diagnostics say of it."""
+    rig.received["diagnostics"].clear()
+    assert rig.spin_until(lambda: rig.diagnostic(STATUS))
+    status = rig.diagnostic(STATUS)
+    assert status.level == DiagnosticStatus.ERROR
+    return str(status.message)
 
 
 @pytest.mark.parametrize("cameras", [CAMERAS[:4], (*CAMERAS, "CAM_SEVENTH")], ids=len)
@@ -162,11 +172,8 @@ def test_a_bad_image_is_a_missing_camera_where_fewer_are_enough(rig: SyntheticRi
         expected, _ = detector.step(expected_frame(rig, 0, cells))
         assert_same_boxes(boxes_of(rig, nanoseconds(report)), expected)
         assert {count.cause: count.count for count in report.drops} == {"image_bad_image": 1}
-        rig.received["diagnostics"].clear()
-        assert rig.spin_until(lambda: rig.diagnostic(f"detector: camera {MISSING}"))
-        status = rig.diagnostic(f"detector: camera {MISSING}")
-        assert status.level == DiagnosticStatus.ERROR
-        assert status.message.startswith("bad: bad_image: JPEG of 160x90 is cut off after ")
+        said = error_of_the_missing_camera(rig)
+        assert said.startswith("bad: bad_image: JPEG of 160x90 is cut off after ")
 
         late = rig.stamps_ns(1)
         other = jpeg("CAM_FRONT", late["CAM_FRONT"])
@@ -260,12 +267,9 @@ def test_a_camera_of_an_unknown_frame_is_a_missing_camera_where_fewer_are_enough
         expected, _ = core().step(expected_frame(rig, 0, cells))
         assert_same_boxes(boxes_of(rig, nanoseconds(report)), expected)
         assert {count.cause: count.count for count in report.drops} == {"image_pose_missing": 1}
-        rig.received["diagnostics"].clear()
-        assert rig.spin_until(lambda: rig.diagnostic(f"detector: camera {MISSING}"))
-        status = rig.diagnostic(f"detector: camera {MISSING}")
-        assert status.level == DiagnosticStatus.ERROR
-        assert status.message.startswith("bad: pose_missing: ")
-        assert "nobody_knows" in status.message
+        said = error_of_the_missing_camera(rig)
+        assert said.startswith("bad: pose_missing: ")
+        assert "nobody_knows" in said
 
         other = jpeg("CAM_FRONT", rig.stamps_ns(1)["CAM_FRONT"])
         other.header.frame_id = "nor_this"
@@ -276,5 +280,4 @@ def test_a_camera_of_an_unknown_frame_is_a_missing_camera_where_fewer_are_enough
         assert (report.missing_cameras, list(report.keys)) == ([], [6 * CELLS] * 2)
         assert {count.cause: count.count for count in report.drops} == {"image_pose_missing": 1, "set_pose_missing": 1}
         rig.received["diagnostics"].clear()
-        name = f"detector: camera {MISSING}"
-        assert rig.spin_until(lambda: (now := rig.diagnostic(name)) is not None and now.message == "fresh")
+        assert rig.spin_until(lambda: (now := rig.diagnostic(STATUS)) is not None and now.message == "fresh")

@@ -66,6 +66,17 @@ def test_a_chain_of_transforms_and_a_lens(tmp_path: Path) -> None:
     assert list(found.info().p) == list(info.p)
 
 
+@pytest.mark.parametrize("p", [[0.0] * 12, [180.0, 0.0, 81.0, 0.0, 0.0, 175.0, 44.0, 0.0, 0.0, 0.0, 0.0, 0.0]])
+def test_a_projection_that_the_node_would_not_use_is_not_written(tmp_path: Path, p: list[float]) -> None:
+    info = camera_info("CAM_BACK", 5)
+    info.distortion_model, info.d, info.p = "equidistant", [0.1, 1 / 3, -0.01, 0.0], p
+    tree = [transform(CAM2EGO["CAM_BACK"], "base_link", "CAM_BACK")]
+    entries = [(5, "/camera/CAM_BACK/camera_info", info), (6, "/tf_static", TFMessage(transforms=tree))]
+    bag = families.write_bag(tmp_path / "bag", entries)
+    assert run("bag", bag, "--out", tmp_path / "back.yaml", "--cameras", "CAM_BACK") == 0
+    assert calibration_file.load(str(tmp_path / "back.yaml"), ["CAM_BACK"])["CAM_BACK"].projection == ()
+
+
 def test_of_a_scene_under_other_names(tmp_path: Path) -> None:
     root = write_tiny_nuscenes(tmp_path / "tiny")
     out = tmp_path / "rig.yaml"

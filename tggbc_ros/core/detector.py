@@ -34,11 +34,15 @@ from tggbc_ros.core.types import (
 
 
 class Network(Protocol):
-    """An engine that runs StreamPETR: PyTorch, ONNX Runtime, TensorRT. Stateless between frames."""
+    """An engine that runs StreamPETR: PyTorch, ONNX Runtime, TensorRT. Stateless between frames.
+
+    precision: of the image encoder, fp32, fp16 or bf16; all else is float32.
+    """
 
     model: ModelConfig
     device: torch.device
     weights: str
+    precision: str
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """Normalised images [B, N, 3, H, W] -> features [B, N, C, rows, columns]."""

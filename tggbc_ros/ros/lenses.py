@@ -93,10 +93,16 @@ def _coefficients(info: CameraInfo) -> Array:
 
 def _straight_intrinsics(info: CameraInfo, image: Pixels, matrix: Array) -> Array:
     """The left half of P, scaled to the image, where it is a camera matrix; else K's ``matrix``."""
+    projection = camera_matrix_of_p(info)
+    if projection is None:
+        return matrix
+    with np.errstate(over="ignore"):
+        scaled = np.asarray(size_scale(info, image) @ projection)
+    return scaled if np.isfinite(scaled).all() else matrix
+
+
+def camera_matrix_of_p(info: CameraInfo) -> Array | None:
+    """The left half of CameraInfo.P [3, 3], where it is a camera matrix."""
     projection = np.array(info.p, np.float64).reshape(3, 4)[:, :3]
     usable = np.isfinite(projection).all() and (projection[2] == (0.0, 0.0, 1.0)).all()
-    if usable and projection[0, 0] > 0 and projection[1, 1] > 0:
-        with np.errstate(over="ignore"):
-            scaled = np.asarray(size_scale(info, image) @ projection)
-        return scaled if np.isfinite(scaled).all() else matrix
-    return matrix
+    return projection if usable and projection[0, 0] > 0 and projection[1, 1] > 0 else None

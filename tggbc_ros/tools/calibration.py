@@ -20,6 +20,7 @@ from tggbc_ros.data.bag_messages import transform_matrix
 from tggbc_ros.data.nuscenes import NuScenes
 from tggbc_ros.data.records import CameraShot
 from tggbc_ros.ros.calibration_file import CameraCalibration, save
+from tggbc_ros.ros.lenses import camera_matrix_of_p
 from tggbc_ros.ros.params import Settings
 
 CameraInfo = ros.sensor_msgs__msg__CameraInfo
@@ -71,10 +72,9 @@ def _of_info(
 
 
 def _projection(info: CameraInfo) -> tuple[float, ...]:
-    """fx, fy, cx, cy of P where it holds a camera matrix."""
-    matrix = np.array(info.p, np.float64).reshape(3, 4)
-    holds = np.isfinite(matrix).all() and matrix[0, 0] > 0 and matrix[1, 1] > 0
-    return _four(matrix) if holds else ()
+    """fx, fy, cx, cy of P where the node would use it."""
+    matrix = camera_matrix_of_p(info)
+    return () if matrix is None else _four(matrix)
 
 
 def _four(matrix: Array) -> tuple[float, ...]:

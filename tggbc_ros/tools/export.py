@@ -21,8 +21,6 @@ from statistics import median
 import torch
 
 from tggbc_ros import backends
-from tggbc_ros.backends.exported import ExportedNetwork
-from tggbc_ros.backends.torch_backend import TorchNetwork
 from tggbc_ros.core.config import MODELS, ModelConfig, model_config
 from tggbc_ros.core.types import CameraFrame
 from tggbc_ros.data.drive.config import DriveConfig
@@ -58,13 +56,11 @@ def make(options: argparse.Namespace) -> int:
 
 def verify(options: argparse.Namespace) -> int:
     """Compare, print the worst of each output and the times, write all rows."""
-    torch.backends.cudnn.allow_tf32 = False  # or PyTorch's convolutions keep ten bits on a GPU
     model = model_config(options.model)
     folder = options.checkpoint if options.checkpoint and options.checkpoint.is_dir() else None
     weights = options.weights or (None if folder else options.checkpoint)
     random = options.allow_random_weights
     tested = backends.load_network(options.backend, model, options.checkpoint, options.device, random)
-    assert isinstance(tested, ExportedNetwork | TorchNetwork)  # all are; what they compute in is theirs to tell
     reference = backends.load_network("torch", model, weights, str(tested.device), random)
     if folder and tested.weights != reference.weights.rpartition("only: ")[2]:
         raise ValueError(f"{folder} holds {tested.weights}, but PyTorch would run {reference.weights}: give --weights")
