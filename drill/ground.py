@@ -13,7 +13,7 @@ import rclpy
 from nav_msgs.msg import Odometry
 from rclpy.context import Context
 from std_msgs.msg import Header
-from synthetic_rig import PERIOD_NS, STAGGER_NS, START_NS, SyntheticRig, ego2global, nanoseconds, stamp
+from synthetic_rig import SyntheticRig, ego2global, nanoseconds, stamp
 from tggbc_ros.msg import FrameReport
 
 from drill.books import Books, closed, reported
@@ -131,7 +131,7 @@ class Ground:
 
         complete: whether it must become a set; None: it may.
         """
-        reference_ns = START_NS + self.index * PERIOD_NS + (len(CAMERAS) - 1) * STAGGER_NS
+        reference_ns = max(self.rig.stamps_ns(self.index).values())
         place_m = ego2global(reference_ns)[:3, 3] + np.array([self.rig.shift_m, 0.0, 0.0])
         self.sent[reference_ns] = Sent(good, place_m)
         low, high = self.sets

@@ -110,6 +110,9 @@ def raw(name: str, stamp_ns: int, seed: int = 0) -> Image:
 class SyntheticRig(Node):
     """Publishes what cameras and localisation would, and keeps what the detector says."""
 
+    period_ns = PERIOD_NS
+    """From one set to the next, by their stamps."""
+
     def __init__(
         self,
         context: Context,
@@ -176,7 +179,7 @@ class SyntheticRig(Node):
 
     def stamps_ns(self, index: int) -> dict[str, int]:
         """Camera stamps of the set of that number; the last camera is the newest."""
-        return {name: START_NS + index * PERIOD_NS + place * STAGGER_NS for place, name in enumerate(self.cameras)}
+        return {name: START_NS + index * self.period_ns + place * STAGGER_NS for place, name in enumerate(self.cameras)}
 
     def publish_poses(self, stamps_ns: Sequence[int]) -> None:
         self.tf.publish(TFMessage(transforms=[transform(ego2global(t), "map", "base_link", t) for t in stamps_ns]))
@@ -189,7 +192,7 @@ class SyntheticRig(Node):
         for name, stamp_ns in stamps_ns.items():
             if infos:
                 self.infos[name].publish(camera_info(name, stamp_ns))
-            message = replaced.get(name, self.make_image(name, stamp_ns, index))
+            message = replaced[name] if name in replaced else self.make_image(name, stamp_ns, index)
             if message is not None:
                 self.images[name].publish(message)
         return max(stamps_ns.values())

@@ -13,6 +13,7 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage
 from synthetic_rig import CAM2EGO, HEIGHT, INTRINSICS, LIDAR2EGO, WIDTH, SyntheticRig, detector_process, nanoseconds
@@ -51,9 +52,12 @@ class Stage:
         self.executor.add_node(self.node)
         self.executor.add_node(self.viewer)
         self.node.trigger_configure()
-        self.topics = OverlayTopics(self.node, DEMO, PALETTE, CAMERAS, QoSProfile(depth=10))
+        self.topics = OverlayTopics(self._advertise, DEMO, PALETTE, CAMERAS)
         self.node.trigger_activate()
         self.topics.start()
+
+    def _advertise(self, kind: type, topic: str) -> Publisher:
+        return self.node.create_lifecycle_publisher(kind, topic, QoSProfile(depth=10))
 
     def look_at(self, name: str) -> list[CompressedImage]:
         seen: list[CompressedImage] = []

@@ -23,6 +23,9 @@ from tggbc_ros.ros.params import Settings
 from tggbc_ros.ros.stamps import image_time
 
 LOOK_PERIOD_S = 0.2
+LOOK_AGAIN_S = 1.0
+"""Once all cameras are found. To look costs what a few images cost."""
+
 DEPTH = 10
 RATE_WINDOW_S = 5.0
 Candidate = tuple[type, str]
@@ -107,8 +110,9 @@ class CameraTopics:
         self._account = account
         self._on_image = on_image
         self.feeds = {camera: self._feed(camera) for camera in settings.camera_names}
+        self._looked_s = 0.0
         self._look()
-        self._timer = node.create_timer(LOOK_PERIOD_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._timer = node.create_timer(LOOK_PERIOD_S, self._look_if_due, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def close(self) -> None:
         """Receive no more."""
@@ -122,8 +126,14 @@ class CameraTopics:
         info_topic = self._settings.camera_info_topic.replace("{camera}", camera)
         return Feed(image_candidates(topic, self._settings.image_transport), [(CameraInfo, info_topic)])
 
+    def _look_if_due(self) -> None:
+        found = all(feed.source and feed.info_source for feed in self.feeds.values())
+        if not found or time.monotonic() - self._looked_s >= LOOK_AGAIN_S:
+            self._look()
+
     def _look(self) -> None:
         """Subscribe to what has appeared; subscribe anew where the offer has changed."""
+        self._looked_s = time.monotonic()
         for camera, feed in self.feeds.items():
             source = self._choose(feed.candidates) or feed.source
             if source is not None and source != feed.source:

@@ -26,6 +26,7 @@ from tggbc_ros.ros.calibration_file import CameraCalibration
 from tggbc_ros.ros.camera_sync import BACKWARD_JUMP_NS
 from tggbc_ros.ros.drops import Account, BadInputError
 from tggbc_ros.ros.params import Settings
+from tggbc_ros.ros.small_messages import subscribe_to_many
 from tggbc_ros.ros.stamps import nanoseconds, pose_time
 
 POLL_S = 0.005
@@ -106,14 +107,14 @@ class EgoPose:
         any_publisher = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
         latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._subscriptions = [
-            node.create_subscription(TFMessage, "/tf", self._on_tf, QoSProfile(depth=100)),
+            subscribe_to_many(node, TFMessage, "/tf", self._on_tf, QoSProfile(depth=100)),
             node.create_subscription(TFMessage, "/tf_static", self._on_tf_static, latched),
         ]
         self._ego = self._tf
         if settings.ego_pose_source == "odom":
             self._ego, _ = open_buffer(settings.pose_cache_s)
             topic = settings.odometry_topic
-            self._subscriptions.append(node.create_subscription(Odometry, topic, self._on_odometry, any_publisher))
+            self._subscriptions.append(subscribe_to_many(node, Odometry, topic, self._on_odometry, any_publisher))
 
     def close(self) -> None:
         """Receive no more."""

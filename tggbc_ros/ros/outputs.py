@@ -8,7 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode
+from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
@@ -24,6 +26,9 @@ from tggbc_ros.ros.overlay_topics import OverlayTopics
 from tggbc_ros.ros.palette import load_palette
 
 QOS = QoSProfile(depth=10)
+UNWATCHED = PublisherEventCallbacks(use_default_callbacks=False)
+"""rclpy would warn of a subscriber that asks for more than is offered, which its own side says too; but each such watch
+is one thing more for the executor to look at in every turn, and there are a dozen topics."""
 
 
 class Outputs:
@@ -40,14 +45,17 @@ class Outputs:
         self._node = node
         self._feature_size = model.feature_size
         self._palette = load_palette(model.class_names)
-        self._boxes = node.create_lifecycle_publisher(BoundingBox3DArray, "~/boxes", QOS)
-        self._detections = node.create_lifecycle_publisher(Detection3DArray, "~/detections", QOS)
-        self._markers = node.create_lifecycle_publisher(MarkerArray, "~/markers", QOS)
-        self._kept_keys = node.create_lifecycle_publisher(Image, "~/kept_keys", QOS)
-        self._report = node.create_lifecycle_publisher(FrameReport, "~/report", QOS)
-        self.overlay = OverlayTopics(node, model, self._palette, cameras, QOS)
+        self._boxes = self._advertise(BoundingBox3DArray, "~/boxes")
+        self._detections = self._advertise(Detection3DArray, "~/detections")
+        self._markers = self._advertise(MarkerArray, "~/markers")
+        self._kept_keys = self._advertise(Image, "~/kept_keys")
+        self._report = self._advertise(FrameReport, "~/report")
+        self.overlay = OverlayTopics(self._advertise, model, self._palette, cameras)
         own = (self._boxes, self._detections, self._markers, self._kept_keys, self._report)
         self._all = (*own, *self.overlay.publishers)
+
+    def _advertise(self, kind: type, topic: str) -> Publisher:
+        return self._node.create_lifecycle_publisher(kind, topic, QOS, event_callbacks=UNWATCHED)
 
     def close(self) -> None:
         """Take the topics back."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import array
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import QoSProfile
+from rclpy.publisher import Publisher
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
@@ -51,18 +50,20 @@ class OverlayTopics:
     """All cameras on ``~/overlay/compressed``, one by one on ``~/overlay/<CAMERA>/compressed``, as JPEG.
 
     They are drawn on a thread of their own, so that inference does not wait. A scene that comes while one is drawn
-    waits; when a newer one comes, it is not drawn at all.
+    waits; when a newer one comes, it is not drawn at all. advertise(type, topic): makes a publisher.
     """
 
     def __init__(
-        self, node: LifecycleNode, model: ModelConfig, palette: Palette, cameras: Sequence[str], qos: QoSProfile
+        self,
+        advertise: Callable[[type, str], Publisher],
+        model: ModelConfig,
+        palette: Palette,
+        cameras: Sequence[str],
     ) -> None:
         self._model = model
         self._palette = palette
-        self._mosaic = node.create_lifecycle_publisher(CompressedImage, MOSAIC_TOPIC, qos)
-        self._cameras = {
-            camera: node.create_lifecycle_publisher(CompressedImage, camera_topic(camera), qos) for camera in cameras
-        }
+        self._mosaic = advertise(CompressedImage, MOSAIC_TOPIC)
+        self._cameras = {camera: advertise(CompressedImage, camera_topic(camera)) for camera in cameras}
         self.publishers = (self._mosaic, *self._cameras.values())
         self._worker: NewestWorker[Scene] | None = None
 
