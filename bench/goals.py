@@ -38,13 +38,14 @@ GOALS = (
     Goal(*LARGE, "ratio_to_dense_explicit", 9.0),
     Goal("900x6000", "pruned 0.3 n=1", "ratio_to_dense_sdpa", 1.6),
     Goal("428x4224", "pruned 0.5 n=1", "ratio_to_dense_sdpa", 1.5),
-    Goal("900x24000", "carry 0.125 n=1 from 0.25", "ratio_to_dense_sdpa", 3.5),
+    Goal("900x24000", "carry 0.125 n=1 from 0.5", "ratio_to_dense_sdpa", 3.5),
     Goal(*LARGE, "scoring_share_of_dense", 0.05, most=True),
     Goal("428x4224", "pruned 0.5 n=1", "scoring_share_of_dense", 0.08, most=True),
     Goal(*LARGE, "peak_extra_mb", 64.0, most=True),
     Goal(*LARGE, "ratio_to_dense_sdpa", 2.2, device="cuda", dtype="float16"),
 )
-"""Times are for two CPU cores, and the last for a GPU."""
+"""Times are for two CPU cores, and the last for a GPU. A first layer of half the keys is what carrying over may go down to
+within 0.01 mAP (docs/pruning.md, Study)."""
 
 
 def compared(rows: Sequence[Row]) -> list[tuple[Goal, Row]]:

@@ -47,11 +47,45 @@ def accuracy_plot(rows: Sequence[Row], path: Path, title: str) -> bool:
     return True
 
 
+def variants_plot(rows: Sequence[Row], path: Path, title: str) -> None:
+    """Write a PNG: mAP of each way to prune against the keys that a layer saw on average, and against decoder time.
+
+    Points are numbered as the rows are; what the numbers stand for is listed beside them.
+    """
+    figure = Figure(figsize=(12, 0.7 + max(4.0, 0.21 * len(rows))), dpi=100, layout="constrained")
+    keys, times, names = figure.subplots(1, 3, width_ratios=(3, 3, 3.2))
+    _numbered(keys, rows, "keys_mean", "keys a layer saw, mean")
+    _numbered(times, rows, "decoder_ms", "decoder time per frame, median (ms)")
+    keys.set_ylabel("mAP by nuScenes' evaluator")
+    names.set_axis_off()
+    listed = "\n".join(f"{number:>2}  {row['variant']}" for number, row in enumerate(rows, start=1))
+    names.text(0.0, 1.0, listed, va="top", family="monospace", fontsize=7.5, linespacing=1.6)
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    FigureCanvasAgg(figure)
+    figure.savefig(path)
+
+
+def _numbered(axes: Axes, rows: Sequence[Row], column: str, label: str) -> None:
+    blue, green, red = load_palette(()).curves["mAP"]
+    axes.scatter(
+        [row[column] for row in rows], [row["mAP"] for row in rows], s=16, color=(red / 255, green / 255, blue / 255)
+    )
+    for number, row in enumerate(rows, start=1):
+        axes.annotate(f"{number}", (row[column], row["mAP"]), (4, 3), textcoords="offset points", fontsize=8)
+    axes.margins(0.1)
+    _style(axes, label)
+
+
 def _curves(axes: Axes, rows: Sequence[Row], column: str, label: str) -> None:
     for score, marker in SCORES.items():
         blue, green, red = load_palette(()).curves[score]
         color = red / 255, green / 255, blue / 255
         axes.plot([row[column] for row in rows], [row[score] for row in rows], color=color, marker=marker, label=score)
+    _style(axes, label)
+
+
+def _style(axes: Axes, label: str) -> None:
     axes.set_xlabel(label)
     axes.grid(visible=True, alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)

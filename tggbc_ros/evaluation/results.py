@@ -55,10 +55,15 @@ def write_results(rows: Sequence[Row], folder: Path) -> None:
         writer.writerows(rows)
 
 
+def are_variants(rows: Sequence[Row]) -> bool:
+    """Whether the rows differ in more than their keep ratio."""
+    return any(" " in row.get("variant", "") for row in rows)
+
+
 def table(rows: Sequence[Row]) -> str:
     """The main columns, average precision by class, and what readers must know: what is missing or left out."""
     classes = [name.removeprefix("AP_") for name in rows[0] if name.startswith("AP_")]
-    shown = (*SHOWN, "keys_mean", "variant") if any(" " in row.get("variant", "") for row in rows) else SHOWN
+    shown = (*SHOWN, "keys_mean", "variant") if are_variants(rows) else SHOWN
     lines = _aligned([shown, *([_cell(row[name]) for name in shown] for row in rows)])
     cells = [[_cell(row["keep_ratio"]), *(_cell(row[f"AP_{name}"]) for name in classes)] for row in rows]
     lines += ["", "average precision", *_aligned([["keep_ratio", *classes], *cells])]

@@ -24,9 +24,9 @@ from tggbc_ros.core.config import (
 from tggbc_ros.data.nuscenes import NuScenes
 from tggbc_ros.evaluation.detect import Sweep
 from tggbc_ros.evaluation.passes import Pass, Split, at_newest_images, ground_truth_pass, load_split
-from tggbc_ros.evaluation.plot import accuracy_plot
+from tggbc_ros.evaluation.plot import accuracy_plot, variants_plot
 from tggbc_ros.evaluation.recorded import BOXES_TOPIC, REPORT_TOPIC, recorded_passes
-from tggbc_ros.evaluation.results import Row, result_row, table, write_results
+from tggbc_ros.evaluation.results import Row, are_variants, result_row, table, write_results
 from tggbc_ros.evaluation.score import Evaluator
 from tggbc_ros.evaluation.submission import write_submission
 from tggbc_ros.evaluation.variants import variant
@@ -45,7 +45,8 @@ def evaluate(given: argparse.Namespace) -> list[Row]:
     rows = [_score(record, split, evaluator, given.out / name) for record, name in zip(passes, names, strict=True)]
     write_results(rows, given.out)
     title = f"{dataset.tables.name}, split {given.split}: {passes[0].settings.get('model', '')}".rstrip(": ")
-    accuracy_plot(rows, given.out / PLOT, title)
+    draw = variants_plot if are_variants(rows) else accuracy_plot
+    draw(rows, given.out / PLOT, title)
     return rows
 
 
