@@ -48,6 +48,6 @@ def test_variants_are_points_that_lie_where_their_keys_are(tmp_path: Path) -> No
     picture = cv2.imread(str(path)).astype(int)
     drawn = np.abs(picture - load_palette(()).curves["mAP"]).max(axis=-1) < 20
     _, _, found, centres = cv2.connectedComponentsWithStats(drawn.astype(np.uint8))
-    places = sorted(centres[1:][found[1:, cv2.CC_STAT_AREA] > 8, 0])  # smaller ones are the edges of other things
+    places = sorted(centres[1:][found[1:, cv2.CC_STAT_AREA] > 10, 0])  # smaller ones are the edges of other things
     assert len(places) == 5
     assert places[1] - places[0] == pytest.approx(places[2] - places[1], abs=1.5)

@@ -68,9 +68,8 @@ def variants_plot(rows: Sequence[Row], path: Path, title: str) -> None:
 
 def _numbered(axes: Axes, rows: Sequence[Row], column: str, label: str) -> None:
     blue, green, red = load_palette(()).curves["mAP"]
-    axes.scatter(
-        [row[column] for row in rows], [row["mAP"] for row in rows], s=16, color=(red / 255, green / 255, blue / 255)
-    )
+    color = red / 255, green / 255, blue / 255
+    axes.scatter([row[column] for row in rows], [row["mAP"] for row in rows], s=16, color=color, zorder=3)
     for number, row in enumerate(rows, start=1):
         axes.annotate(f"{number}", (row[column], row["mAP"]), (4, 3), textcoords="offset points", fontsize=8)
     axes.margins(0.1)
