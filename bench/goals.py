@@ -44,8 +44,8 @@ GOALS = (
     Goal(*LARGE, "peak_extra_mb", 64.0, most=True),
     Goal(*LARGE, "ratio_to_dense_sdpa", 2.2, device="cuda", dtype="float16"),
 )
-"""Times are for two CPU cores, and the last for a GPU. A first layer of half the keys is what carrying over may go down to
-within 0.01 mAP (docs/pruning.md, Study)."""
+"""Times are for two CPU cores, and the last for a GPU. Half the keys is what the first layer may start with at a loss
+of at most 0.01 mAP (docs/pruning.md, Study)."""
 
 
 def compared(rows: Sequence[Row]) -> list[tuple[Goal, Row]]:

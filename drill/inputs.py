@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import CompressedImage
-from synthetic_rig import camera_info, jpeg
+from synthetic_rig import camera_info, jpeg, nanoseconds
 
+from drill.books import reported
 from drill.camera import CameraProcess
 from drill.ground import PACE_S, Ground
 from tggbc_ros.ros.params import CAMERAS
@@ -19,6 +21,11 @@ CUT = 0.1
 STALL_S = 5.0
 HOUR_SETS = 7200
 DEAD_SETS = 6
+OFF_SETS = (-2, -20, 2, 20)
+"""By how many sets the clock of one camera is off: 1 s and 10 s, behind and then ahead."""
+OFF_PACE_S = 2.5
+AWAITED_SETS = 6
+HANG_PACE_S = 0.25
 
 
 def camera_killed(ground: Ground, count: int) -> None:
@@ -142,3 +149,52 @@ def clock_steps(ground: Ground, count: int) -> None:
             ground.index += step
             for _ in range(2):
                 ground.expect(ground.is_answered(ground.send()), "a set after a step of the clock was not inferred")
+
+
+def camera_clock_off(ground: Ground, count: int) -> None:
+    """The clock of one camera is off and right again: after a while the others go on without it, set by set."""
+    before = ground.reports[-1]
+    first = len(ground.reports)
+    for off_sets in OFF_SETS:
+        off = f"{CAMERA} is {off_sets / 2:+g} s off"
+        ground.expect(any(_is_soon_answered(ground, off_sets) for _ in range(AWAITED_SETS)), f"no set while {off}")
+        for _ in range(count):
+            ground.expect(ground.is_answered(_send_off(ground, off_sets)), f"a set is missing while {off}")
+        ground.expect(ground.is_answered(ground.send()), f"the first set after {off} was not inferred")
+    # Whatever was superseded lacked that camera too: every other set was waited for.
+    drops = (reported(ground.reports[-1]) - reported(before)).drops
+    ground.images += drops["set_superseded"] + sum(len(report.missing_cameras) for report in ground.reports[first:])
+
+
+def _is_soon_answered(ground: Ground, off_sets: int) -> bool:
+    """Send a set; whether it is inferred before the next is due."""
+    reference_ns = _send_off(ground, off_sets)
+    answered = lambda: nanoseconds(ground.reports[-1]) == reference_ns  # noqa: E731
+    return ground.rig.spin_until(answered, OFF_PACE_S)
+
+
+def _send_off(ground: Ground, off_sets: int) -> int:
+    """A set whose image of CAMERA has the stamp of another set. Its reference time."""
+    rig = ground.rig
+    wrong_ns = rig.stamps_ns(ground.index + off_sets)[CAMERA]
+    rig.publish_set(ground.index, **{CAMERA: rig.make_image(CAMERA, wrong_ns, ground.index)})
+    return ground.note(good=True, complete=None)
+
+
+def unanswered(ground: Ground, count: int) -> None:
+    """Sets go on coming while the network does not come back from the first: the diagnostics must not look well."""
+    rig = ground.rig
+
+    def level(name: str) -> bytes:
+        status = rig.diagnostic(f"detector: {name}")
+        return bytes(status.level) if status else DiagnosticStatus.OK
+
+    for _ in range(count):
+        rig.publish_set(ground.index)
+        ground.note(good=True, complete=None)
+        rig.spin_for(HANG_PACE_S)
+        if level("synchroniser") == DiagnosticStatus.ERROR:
+            break
+    ground.expect(level("synchroniser") == DiagnosticStatus.ERROR, "a network that hangs is no error of diagnostics")
+    for name in ("rig", "memory", "stages", "pruning"):
+        ground.expect(level(name) >= DiagnosticStatus.WARN, f"{name} looks well while the network hangs")

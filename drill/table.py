@@ -22,6 +22,7 @@ MAY, MUST = False, True
 
 _TINY = {"model": "tiny", "allow_random_weights": True, "pose_timeout_s": 0.3}
 PLAIN = NodeOptions(_TINY)
+PARTIAL = NodeOptions({**_TINY, "min_cameras": 5, "camera_timeout_s": 4.0, "sync_capacity": 2})
 ODOMETRY = NodeOptions({**_TINY, "ego_pose_source": "odom"})
 FAILING = NodeOptions(_TINY, {"TINY_FAIL_AT": "3,4,7"})
 SIMULATED = NodeOptions({**_TINY, "use_sim_time": True})
@@ -49,6 +50,9 @@ class Fault:
     ends: int | None = None
 
 
+_CLOCK_OFF = {"image_late": MUST} | dict.fromkeys(
+    ("image_duplicate", "image_overflow", "image_time_jump", "image_unmatched"), MAY
+)
 _STOPPED = {"set_stopped": MAY, "image_stopped": MAY}
 FAULTS = (
     Fault("camera killed and restarted", inputs.camera_killed, (1, 10), {"image_unmatched": MUST}),
@@ -63,11 +67,13 @@ FAULTS = (
     Fault("parameter storm", operation.parameter_storm, (120, 1000)),
     Fault("lifecycle storm", operation.lifecycle_storm, (2, 50), _STOPPED, all_images=False),
     Fault("odometry jump of 100 m", inputs.odometry_jump, (2, 50), options=ODOMETRY),
+    Fault("clock of one camera off", inputs.camera_clock_off, (3, 30), _CLOCK_OFF, PARTIAL),
     Fault("out of memory", operation.out_of_memory, (8, 8), {"set_inference_failed": MUST}, FAILING),
     Fault("bag looped", operation.looped_bag, (5, 20), {"image_unmatched": MAY}, SIMULATED),
     Fault("bad checkpoints", operation.bad_checkpoints, (1, 10), options=UNCONFIGURED, first_good=False),
     Fault("SIGINT in mid-frame", operation.in_mid_frame, (2, 2), _STOPPED, ENDLESS, False, False, signal.SIGINT),
     Fault("SIGTERM in mid-frame", operation.in_mid_frame, (2, 2), _STOPPED, ENDLESS, False, False, signal.SIGTERM),
+    Fault("network hangs", inputs.unanswered, (80, 80), _STOPPED, ENDLESS, False, False, signal.SIGTERM),
     Fault("SIGTERM at work", operation.at_work, (8, 40), _STOPPED, BUSY, False, False, signal.SIGTERM),
 )
 

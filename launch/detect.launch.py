@@ -23,6 +23,7 @@ from launch.actions import (
 )
 from launch.event_handlers import OnProcessExit, OnProcessStart, OnShutdown
 from launch.events import matches_action
+from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
@@ -113,16 +114,21 @@ def large_messages() -> list[Action]:
 
 
 def start_up(detector: LifecycleNode, once_active: list[Action]) -> list[Action]:
-    """Configure and activate, then what waits for that. Without a detector the launch ends."""
+    """Configure and activate, then what waits for that. Without a detector the launch ends, with exit status 1.
+
+    It does so where an action raises, and only then: launch goes by no process's own exit status.
+    """
 
     def change(transition: int) -> EmitEvent:
         return EmitEvent(event=ChangeState(lifecycle_node_matcher=matches_action(detector), transition_id=transition))
 
     configure, activate = change(Transition.TRANSITION_CONFIGURE), change(Transition.TRANSITION_ACTIVATE)
-    failed = Shutdown(reason="the detector could not be started")
+    failed = OpaqueFunction(function=give_up, args=["the detector could not be started"])
     ending: list[bool] = []  # launch_ros cannot bear a second Shutdown
 
-    def on_exit(*_: object) -> Action | None:
+    def on_exit(event: ProcessExited, context: LaunchContext) -> Action | None:
+        if event.returncode and not ending:
+            give_up(context, f"the detector has ended with exit status {event.returncode}")
         return None if ending else Shutdown(reason="the detector has ended")
 
     handlers = [
@@ -136,6 +142,11 @@ def start_up(detector: LifecycleNode, once_active: list[Action]) -> list[Action]
         on_transition(detector, "errorprocessing", "unconfigured", [failed]),
     ]
     return [RegisterEventHandler(handler) for handler in handlers]
+
+
+def give_up(context: LaunchContext, reason: str) -> None:
+    """End the launch, with exit status 1."""
+    raise RuntimeError(reason)
 
 
 def on_transition(detector: LifecycleNode, start: str, goal: str, entities: list[Action]) -> OnStateTransition:

@@ -339,15 +339,27 @@ class TestUnavailable:
         with pytest.raises(ImportError, match=said):
             load_network("tensorrt", TINY, tiny_export, "auto")
 
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [
+            ("raise OSError('libnvinfer.so.10: cannot open shared object file')", r"libnvinfer\.so"),
+            ("import tensorrt_libs_are_not_here", "No module named 'tensorrt_libs_are_not_here'"),
+        ],
+        ids=["library", "module"],
+    )
     def test_a_broken_installation_is_one_line(
-        self, gpu: fake_tensorrt.Gpu, tiny_export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self,
+        content: str,
+        said: str,
+        gpu: fake_tensorrt.Gpu,
+        tiny_export: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        (tmp_path / "tensorrt.py").write_text("raise OSError('libnvinfer.so.10: cannot open shared object file')")
+        (tmp_path / "tensorrt.py").write_text(content)
         monkeypatch.syspath_prepend(tmp_path)
         monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
-        with pytest.raises(
-            ImportError, match=r"^the Python package tensorrt cannot load its libraries: libnvinfer\.so"
-        ):
+        with pytest.raises(ImportError, match=f"^the Python package tensorrt cannot load its libraries: {said}"):
             load_network("tensorrt", TINY, tiny_export, "auto")
 
     def test_an_old_version_is_refused(self, install: Callable[[str], types.ModuleType], tiny_export: Path) -> None:
@@ -398,6 +410,15 @@ class TestRunning:
         network = load(tiny_export)
         monkeypatch.setattr(fake_tensorrt.IExecutionContext, "execute_async_v3", lambda *given: False)
         with pytest.raises(RuntimeError, match="TensorRT failed to run the graph encoder"):
+            network.encode(preprocess(frame_at(0), TINY, "cpu").images)
+
+    def test_a_buffer_that_is_not_taken_is_named(
+        self, trt: types.ModuleType, tiny_export: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Else the engine would go on with the one of the frame before."""
+        network = load(tiny_export)
+        monkeypatch.setattr(fake_tensorrt.IExecutionContext, "set_tensor_address", lambda *given: False)
+        with pytest.raises(RuntimeError, match="TensorRT does not take the buffer of images of the graph encoder"):
             network.encode(preprocess(frame_at(0), TINY, "cpu").images)
 
     def test_inputs_are_copied_only_where_tensorrt_could_not_read_them(self) -> None:

@@ -18,8 +18,8 @@ from tggbc_ros.core.head import Head
 from tggbc_ros.core.pruning import keys_to_keep
 from tggbc_ros.core.queries import Queries
 from tggbc_ros.core.types import NetworkOutput, Tokens
-from tggbc_ros.data.golden_checks import Check
-from tggbc_ros.evaluation.parity import HALF, Row, compare, keep_ratios, same_boxes
+from tggbc_ros.data.golden_checks import LOOSE, Check
+from tggbc_ros.evaluation.parity import Row, compare, keep_ratios, same_boxes
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "export"))
 
@@ -27,7 +27,7 @@ from tiny_network import CELLS, TINY, frame_at  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-CLOSE = dataclasses.replace(HALF, metres=5e-3, score=1e-3)
+CLOSE = dataclasses.replace(LOOSE, metres=5e-3, score=1e-3)
 """Of boxes; this network's random weights amplify little."""
 FIXED = [PruningConfig(), PruningConfig(0.3), PruningConfig(0.3, layers=2, reactivate=True)]
 SCHEDULES = pytest.mark.parametrize("pruning", FIXED, ids=["dense", "pruned", "reactivate"])
@@ -39,7 +39,7 @@ def checkpoint(tiny_export: Path) -> Path:
 
 
 def compared(reference: TorchNetwork, tested: TorchNetwork) -> list[Row]:
-    """Eight frames with memory and four keep ratios, held to the tolerances of an export in float16."""
+    """Eight frames with memory and four keep ratios, held to what float16 allows the encoder."""
     frames = (frame_at(number) for number in range(8))
     return list(compare(reference, tested, frames, keep_ratios((1.0, 0.5, 0.3, 0.1), 8), "fp16"))
 
@@ -53,14 +53,16 @@ def test_devices_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch)
         find_device("cuda:2")
 
 
-def test_an_encoder_in_float16_is_within_the_tolerances_of_an_export_in_float16(checkpoint: Path) -> None:
+def test_an_encoder_in_float16_is_off_by_what_its_bits_allow_and_the_head_by_nothing(checkpoint: Path) -> None:
     reference = load_network("torch", TINY, checkpoint, "cpu")
     tested = load_network("torch_fp16", TINY, checkpoint, "cpu")
     assert isinstance(reference, TorchNetwork) and isinstance(tested, TorchNetwork)
     assert (reference.precision, tested.precision) == ("fp32", "fp16")
     rows = compared(reference, tested)
     assert [row for row in rows if not row.passed] == []
-    assert max(row.max_abs_error for row in rows if row.output == "logits") > 1e-6  # they are two precisions
+    off = {output: max(row.max_abs_error for row in rows if row.output == output) for output in ("features", "logits")}
+    assert 2.0**-11 / 4 < off["features"] < 2.0**-11 * 4  # two precisions
+    assert off["logits"] == 0.0  # of one head, which goes on from the same features
 
 
 def test_an_encoder_in_bfloat16_gives_much_the_same_boxes(checkpoint: Path) -> None:
@@ -131,7 +133,7 @@ class TestOnCuda:
             assert [check for check in same_boxes(expected, found, CLOSE) if not check.passed] == []
 
     @NEEDS_CUDA
-    def test_float16_on_cuda_is_within_the_tolerances_of_an_export_in_float16(self, checkpoint: Path) -> None:
+    def test_float16_on_cuda_is_off_by_what_its_bits_allow(self, checkpoint: Path) -> None:
         reference = TorchNetwork.load(TINY, checkpoint, "cuda")
         rows = compared(reference, TorchNetwork.load(TINY, checkpoint, "cuda", "fp16"))
         assert [row for row in rows if not row.passed] == []

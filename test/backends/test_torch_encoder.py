@@ -12,9 +12,10 @@ from tiny_model import TINY
 from torch import nn
 
 from tggbc_ros.backends import torch_encoder
-from tggbc_ros.backends.torch_encoder import Encoder, Recorded, fold_norms
+from tggbc_ros.backends.torch_encoder import Encoder, Recorded
 from tggbc_ros.core.backbones import BACKBONES
 from tggbc_ros.core.config import R50_704, VOV_800, ModelConfig
+from tggbc_ros.core.folding import fold_norms
 from tggbc_ros.core.model import StreamPETR
 
 CPU = torch.device("cpu")

@@ -49,14 +49,18 @@ def test_every_cell_starts_at_least_once_in_so_many_frames(refresh: int) -> None
         assert set.union(*seen[first : first + refresh]) == set(range(CELLS))
 
 
-@pytest.mark.parametrize(
-    "config",
-    [PruningConfig(0.2), PruningConfig(0.9, keep=KeepConfig("budget"), carry=CarryConfig(0.5))],
-    ids=["off", "a budget that keeps more"],
-)
-def test_all_keys_start_where_carrying_does_not_apply(config: PruningConfig) -> None:
+def test_all_keys_start_where_nothing_is_carried() -> None:
     tokens = all_tokens()
-    assert carry.start_tokens(tokens, Carried(torch.rand(1, CELLS), 3), config) is tokens
+    assert carry.start_tokens(tokens, Carried(torch.rand(1, CELLS), 3), PruningConfig(0.2)) is tokens
+
+
+def test_a_budget_starts_with_the_same_share_whatever_it_keeps() -> None:
+    """Else the decoder's time would jump where the ratio passes the share, and no controller could follow."""
+    for keep_ratio in (0.1, 0.3, 0.49):
+        keep = KeepConfig("budget", max_ratio=0.49)
+        config = PruningConfig(keep_ratio, keep=keep, carry=CarryConfig(0.5))
+        start = carry.start_tokens(all_tokens(), Carried(torch.rand(1, CELLS), 3), config)
+        assert start.index.shape[1] == CELLS // 2
 
 
 def test_a_first_frame_starts_with_all() -> None:

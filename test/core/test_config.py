@@ -48,6 +48,10 @@ def test_keep_ratio_outside_its_range_is_refused(ratio: float) -> None:
             "prune_reactivate is True, expected False where keys are trimmed only once",
         ),
         ({"keep_ratio": 0.6, "carry": CarryConfig(0.5)}, "keep_ratio is 0.6, expected less than carry_ratio, 0.5"),
+        (
+            {"keep": KeepConfig("budget", max_ratio=0.5), "carry": CarryConfig(0.5)},
+            "max_keep_ratio is 0.5, expected less than carry_ratio, 0.5",
+        ),
     ],
 )
 def test_bad_pruning_is_refused(given: dict, words: str) -> None:

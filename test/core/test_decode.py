@@ -31,6 +31,19 @@ def test_best_first_one_query_under_several_labels_and_out_of_range_left_out() -
     np.testing.assert_allclose(boxes.velocity[0], [5, -6])
 
 
+@pytest.mark.parametrize("log_size", [np.log(100.1), 800.0, 3e38])
+@pytest.mark.parametrize("side", [0, 1, 2])
+def test_a_box_of_a_size_that_no_object_has_is_left_out(log_size: float, side: int) -> None:
+    output = make_output()
+    output.codes[0, 0, 2, 3 + side] = log_size
+    boxes = decode_boxes(output, DecodeConfig(max_boxes=4))
+    assert boxes.query.tolist() == [0]
+    output.codes[0, 0, 2, 3 + side] = np.log(99.9)
+    assert decode_boxes(output, DecodeConfig(max_boxes=4)).query.tolist() == [2, 0, 2]
+    output.codes[0, 0, 2, 3 + side] = -800.0
+    assert decode_boxes(output, DecodeConfig(max_boxes=4)).size[0, side] == 0.0
+
+
 def test_threshold_and_count() -> None:
     assert len(decode_boxes(make_output(), DecodeConfig(score_threshold=0.6))) == 2
     assert len(decode_boxes(make_output(), DecodeConfig(max_boxes=1))) == 0  # the best one is out of range

@@ -367,8 +367,8 @@ def test_a_reset_forgets_the_calibration_too(network: TorchNetwork) -> None:
 
 
 def test_threads_for_images_are_kept_from_frame_to_frame_and_ended_by_close(network: TorchNetwork) -> None:
-    def workers() -> set[int | None]:
-        return {thread.ident for thread in threading.enumerate() if thread.name.startswith("preprocess")}
+    def workers() -> set[threading.Thread]:
+        return {thread for thread in threading.enumerate() if thread.name.startswith("preprocess")}
 
     others, detector = workers(), Detector(network)
     seen = []

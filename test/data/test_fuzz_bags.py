@@ -1,4 +1,4 @@
-"""Bags cut short or with bytes changed: the samples, or a BagError that names the bag."""
+"""Bags cut short or with bytes changed: what they hold, or a BagError that names the bag."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
 from tiny_nuscenes import write_tiny_nuscenes
 
-from tggbc_ros.data.bag import BagError, BagWriter
-from tggbc_ros.data.bag_reader import read_samples
+from tggbc_ros.data.bag import BagWriter, read_messages
+from tggbc_ros.data.bag_file import BagError, open_bag
 from tggbc_ros.data.nuscenes import NuScenes
+from tggbc_ros.tools.bag import describe
 
 FUZZ = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 KINDS = [("mcap", "jpeg"), ("mcap", "raw"), ("sqlite3", "jpeg"), ("sqlite3", "raw")]
@@ -37,21 +40,22 @@ def bags(tmp_path_factory: pytest.TempPathFactory) -> Mapping[tuple[str, str], P
 
 
 def read_damaged(bag: Path, work: Path, file: str, content: bytes) -> None:
-    """All of a copy of the bag, one of whose files has another content."""
+    """All of a copy of the bag, one of whose files has another content: as bytes, decoded, and described."""
     copy = work / "damaged"
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(bag, copy)
     (copy / file).write_bytes(content)
-    try:
-        samples = list(read_samples(copy))
-    except BagError as error:
-        assert str(copy) in str(error)
-        return
-    for sample in samples:
+    for read in (read_bytes, lambda bag: list(read_messages(bag)), describe):
         try:
-            sample.camera_frame()
-        except ValueError as error:
-            assert "image" in str(error) or "expected" in str(error)
+            read(copy)
+        except BagError as error:
+            assert str(copy) in str(error)
+
+
+def read_bytes(bag: Path) -> int:
+    """As bag_player does: the length of all messages."""
+    with open_bag(bag) as opened:
+        return sum(len(data) for _, _, data in opened.messages(opened.connections))
 
 
 def data_file(bag: Path) -> Path:
@@ -99,4 +103,24 @@ def test_half_a_bag_is_an_error_with_its_name(
     file = data_file(copy)
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     with pytest.raises(BagError, match="bag .*half"):
-        list(read_samples(copy))
+        list(read_messages(copy))
+
+
+@pytest.mark.parametrize("mode", [CompressionMode.MESSAGE, CompressionMode.FILE])
+def test_damaged_compression_is_an_error_with_its_name(tmp_path: Path, mode: CompressionMode) -> None:
+    bag, typestore = tmp_path / "small", get_typestore(Stores.ROS2_JAZZY)
+    writer = Writer(bag, version=9, storage_plugin=StoragePlugin.SQLITE3)
+    writer.set_compression(mode, CompressionFormat.ZSTD)
+    with writer:
+        connection = writer.add_connection("/a", "std_msgs/msg/String", typestore=typestore)
+        for number in range(20):
+            message = typestore.types["std_msgs/msg/String"](data=f"{number} " * 50)
+            writer.write(connection, number, typestore.serialize_cdr(message, "std_msgs/msg/String"))
+    assert read_bytes(bag) > 2000
+    file = data_file(bag)
+    content = bytearray(file.read_bytes())
+    magic = content.rindex(b"\x28\xb5\x2f\xfd")  # of the last frame (RFC 8878)
+    content[magic + 6 : magic + 12] = b"\xff" * 6
+    file.write_bytes(content)
+    with pytest.raises(BagError, match="bag .*small cannot be read"):
+        read_bytes(bag)

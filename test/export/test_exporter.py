@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
 
 import onnx
 import pytest
 import torch
+from torch import nn
 
 from tggbc_ros.core.checkpoint import build_network
 from tggbc_ros.export.exporter import _write_graph, export
@@ -42,6 +44,20 @@ def test_half_precision_is_in_the_graph_and_only_in_the_encoder(tmp_path: Path) 
     ] * 2
     heads = [graph.module for name, graph in graphs.items() if name != "encoder"]
     assert {weight.dtype for module in heads for weight in module.parameters()} == {torch.float32}
+
+
+def test_norms_are_folded_in_float32_and_rounded_once() -> None:
+    network, _ = build_network(TINY, None)
+    pairs = list(itertools.pairwise(network.backbone.modules()))
+    convolution, norm = next(pair for pair in pairs if isinstance(pair[1], nn.BatchNorm2d))
+    nn.init.normal_(norm.weight, 1.0, 0.3)
+    nn.init.uniform_(norm.running_var, 0.5, 2.0)
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    expected = convolution.weight * scale[:, None, None, None]
+    encoder = next(graph.module for graph in make_graphs(network, "fp16") if graph.name == "encoder")
+    assert not any(isinstance(each, nn.BatchNorm2d) for each in encoder.modules())
+    first = next(each for each in encoder.modules() if isinstance(each, nn.Conv2d))
+    torch.testing.assert_close(first.weight.float(), expected, rtol=2.0**-11 * 1.01, atol=1e-7)
 
 
 def test_nothing_is_written_over_and_nothing_half_done_is_left(tiny_export: Path, tmp_path: Path) -> None:

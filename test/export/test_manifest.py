@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -77,6 +78,42 @@ def cut_manifest(folder: Path) -> None:
     path.write_text(path.read_text()[:500])
 
 
+def endless_manifest(folder: Path) -> None:
+    (folder / "manifest.json").write_text("[" * 100_000)
+
+
+def reseal(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """As another version might have written it."""
+    content = json.loads((folder / "manifest.json").read_text())
+    change(content)
+    content[manifest.SEAL] = manifest._seal(content)
+    (folder / "manifest.json").write_text(json.dumps(content))
+
+
+def other_format(folder: Path) -> None:
+    reseal(folder, lambda content: content.update(format=2))
+
+
+def no_format(folder: Path) -> None:
+    reseal(folder, lambda content: content.pop("format"))
+
+
+def no_precision(folder: Path) -> None:
+    reseal(folder, lambda content: content.pop("precision"))
+
+
+def unknown_field(folder: Path) -> None:
+    reseal(folder, lambda content: content["model"].update(wheels=4))
+
+
+def listed_graphs(folder: Path) -> None:
+    reseal(folder, lambda content: content.update(graphs=["encoder"]))
+
+
+def no_layer(folder: Path) -> None:
+    reseal(folder, lambda content: content["graphs"].pop("layer1"))
+
+
 def no_manifest(folder: Path) -> None:
     (folder / "manifest.json").unlink()
 
@@ -90,6 +127,13 @@ def no_manifest(folder: Path) -> None:
         (remove, "queries.onnx is missing"),
         (change_manifest, "manifest.json was changed: its hash is not"),
         (cut_manifest, "manifest.json cannot be read"),
+        (endless_manifest, "manifest.json cannot be read: maximum recursion depth"),
+        (other_format, "manifest.json has format 2, expected 1"),
+        (no_format, "manifest.json has format None, expected 1"),
+        (no_precision, "manifest.json is of another version of this package, KeyError 'precision'"),
+        (unknown_field, "manifest.json is of another version of this package, TypeError .*'wheels'"),
+        (listed_graphs, "manifest.json is of another version of this package, AttributeError"),
+        (no_layer, "manifest.json lacks the graphs layer1: "),
         (no_manifest, "is no export: it has no manifest.json"),
     ],
 )
@@ -106,12 +150,8 @@ def test_an_export_of_another_model_is_refused(tiny_export: Path) -> None:
 
 
 def test_random_weights_are_not_run_without_leave(copy: Path) -> None:
-    written = manifest.read(copy)
-    content = json.loads((copy / "manifest.json").read_text())
-    assert written.weights != "RANDOM"
-    content["weights"] = "RANDOM"
-    content[manifest.SEAL] = manifest._seal(content)
-    (copy / "manifest.json").write_text(json.dumps(content))
+    assert manifest.read(copy).weights != "RANDOM"
+    reseal(copy, lambda content: content.update(weights="RANDOM"))
     with pytest.raises(ValueError, match="was exported without a checkpoint"):
         load_network("onnxruntime", TINY, copy, "cpu")
     assert load_network("onnxruntime", TINY, copy, "cpu", allow_random_weights=True).weights == "RANDOM"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -310,13 +314,13 @@ def test_ros_arguments_remap_topics(bag: Path, listener: Listener, play: Callabl
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["{tmp}/none"], "cannot read {tmp}/none: "),
+        (["{tmp}/none"], "File '{tmp}/none' does not exist"),
         (["{bag}", "--rate", "0"], "rate is 0.0, expected a finite positive one"),
         (["{bag}", "--start-offset", "-1"], "start offset is -1.0, expected a finite >= 0 one"),
         (["{bag}", "--start-offset", "100"], "start offset is 100 s, but {bag} lasts 1.180 s"),
         (["{bag}", "--topics", "/nothing"], "{bag} has no topic /nothing"),
         (["{bag}", "--topics", "/thing"], "{bag} holds nothing that can be played: "),
-        (["{tmp}/cut.mcap"], "cannot read {tmp}/cut.mcap: "),
+        (["{tmp}/cut.mcap"], "bag {tmp}/cut.mcap cannot be read: "),
     ],
 )
 def test_errors_are_one_line(
@@ -335,6 +339,102 @@ def test_errors_are_one_line(
     assert out == ""
     assert err.startswith(f"bag_player: {message.format(tmp=tmp_path, bag=bag)}")
     assert err.count("\n") == 1
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(["bag.mcap", "metadata.yaml", "bag.db3"]),
+    st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=6),
+)
+def test_a_damaged_bag_is_played_or_refused_in_one_line(
+    small_bags: Path,
+    tmp_path: Path,
+    domain_id: int,
+    capsys: pytest.CaptureFixture[str],
+    file: str,
+    changes: list[tuple[float, int]],
+) -> None:
+    name = "sqlite3" if file == "bag.db3" else "mcap"
+    copy = tmp_path / "damaged"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(small_bags / name, copy)
+    (damaged,) = copy.glob("*.db3") if name == "sqlite3" else [copy / file.replace("bag.mcap", "mcap.mcap")]
+    content = bytearray(damaged.read_bytes())
+    for place, value in changes:
+        content[int(place * len(content))] = value
+    damaged.write_bytes(content)
+    capsys.readouterr()
+    arguments = ["--rate", "1e15", "--grace", "0", "--no-progress", "--clock", "1"]
+    status = main([str(copy), *arguments])
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    if status:
+        assert err.startswith("bag_player: ") and err.count("\n") == 1
+        assert str(copy) in err
+    else:
+        assert "published" in out
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", "'/num ber'"),
+        ("name", "''"),
+        ("name", "7"),
+        ("name", "[]"),
+        ("type", "''"),
+        ("type", "/msg/"),
+        ("type", "std_msgs/msg/__name__"),
+        ("type", '"a\\0b/msg/C"'),
+        ("type", "{}"),
+        ("depth", "-1"),
+        ("depth", "1000000000000000000000000"),
+        ("depth", "x"),
+        ("durability", "99"),
+        ("message_count", "x"),
+        ("message_count", "-3"),
+        ("nanoseconds_since_epoch", "-5"),
+        ("nanoseconds_since_epoch", "9223372036854775807"),
+        ("nanoseconds", "x"),
+        ("nanoseconds", "-9"),
+    ],
+)
+def test_metadata_of_any_values_is_played_or_refused_in_one_line(
+    small_bags: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], field: str, value: str
+) -> None:
+    copy = tmp_path / "damaged"
+    shutil.copytree(small_bags / "mcap", copy)
+    text = (copy / "metadata.yaml").read_text()
+    changed = re.sub(rf"(\b{field}: ).*", lambda match: match[1] + value, text)
+    assert changed != text
+    (copy / "metadata.yaml").write_text(changed)
+    status = main([str(copy), "--rate", "1e15", "--grace", "0", "--no-progress", "--clock", "1"])
+    out, err = capsys.readouterr()
+    if status:
+        assert err.startswith("bag_player: ") and err.count("\n") == 1
+        assert str(copy) in err
+    else:
+        assert "published" in out
+
+
+@pytest.fixture(scope="module")
+def small_bags(tmp_path_factory: pytest.TempPathFactory, domain_id: int) -> Iterator[Path]:
+    """Ten numbers and a latched text, as mcap/ and sqlite3/; the player's process is this one."""
+    root = tmp_path_factory.mktemp("small")
+    for name, storage in (("mcap", StoragePlugin.MCAP), ("sqlite3", StoragePlugin.SQLITE3)):
+        with Writer(root / name, version=9, storage_plugin=storage) as writer:
+            for topic, kind, latched in (("/number", "UInt64", False), ("/latched", "String", True)):
+                msgtype = f"std_msgs/msg/{kind}"
+                profile = qos(QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE)
+                added = writer.add_connection(topic, msgtype, typestore=TYPESTORE, offered_qos_profiles=[profile])
+                for index in range(10):
+                    message = TYPESTORE.types[msgtype](data="text" if latched else index)
+                    writer.write(added, START_NS + index, TYPESTORE.serialize_cdr(message, msgtype))
+    before = os.environ.get("ROS_DOMAIN_ID")
+    os.environ["ROS_DOMAIN_ID"] = str(domain_id)
+    yield root
+    os.environ.pop("ROS_DOMAIN_ID")
+    os.environ.update({"ROS_DOMAIN_ID": before} if before else {})
 
 
 def connection(msgcount: int, *profiles: Qos) -> Connection:

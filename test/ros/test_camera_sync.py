@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -105,24 +106,64 @@ def test_looped_bag_gives_every_set_in_every_pass() -> None:
     assert len(bag) * 3 == 6 * sum(per_pass) + sum(account.totals().drops.values()) + sync.buffered
 
 
-def test_stray_image_of_the_old_pass_does_not_cost_the_new_ones_first_set() -> None:
+@pytest.mark.parametrize("place", range(6))
+def test_stray_image_of_the_old_pass_does_not_cost_the_new_ones_first_set(place: int) -> None:
+    """It completes its own set as long as most cameras have not begun again."""
     account = Account()
     sync: CameraSync[None] = CameraSync(CAMERAS, 80 * MS, 8, account)
     old, new = sweep(10**9, 20), sweep(10**9, 2)
     stray = [old.pop()]
     assert len(run(old, account, sync)) == 19
-    assert len(run(new[:3] + stray + new[3:], account, sync)) == 2
-    assert account.totals().drops == {"image_time_jump": 6}
+    found = run(new[:place] + stray + new[place:], account, sync)
+    assert [image_set.reference_ns for image_set in found[-2:]] == [new[5][1], new[11][1]]
+    assert len(found) == (3 if place < 4 else 2)
+    assert account.totals().drops == ({} if place < 4 else {"image_time_jump": 6})
 
 
-def test_what_waits_from_the_old_pass_goes_when_the_first_camera_begins_again() -> None:
+def test_what_waits_from_the_old_pass_goes_when_most_cameras_have_begun_again() -> None:
     account = Account()
     sync: CameraSync[None] = CameraSync(CAMERAS, 80 * MS, 8, account)
+    new = sweep(10**9, 2)
     run([*sweep(10**9, 20), *sweep(11 * 10**9, 1)[:4]], account, sync)
-    assert sync.buffered == 4
-    run(sweep(10**9, 1)[:1], account, sync)
-    assert sync.buffered == 1
-    assert account.totals().drops == {"image_time_jump": 4}
+    assert run(new[:3], account, sync) == []
+    assert (sync.buffered, account.totals().drops) == (7, {})
+    assert run(new[3:4], account, sync) == []
+    assert (sync.buffered, account.totals().drops) == (4, {"image_time_jump": 4})
+    assert len(run(new[4:], account, sync)) == 2
+
+
+def test_one_old_image_costs_no_other_and_lets_no_set_through_twice() -> None:
+    account = Account()
+    sync = partial(account, min_cameras=0)
+    events = sweep(10**9, 13, 83 * MS)
+    old = events[-1][0], events[-1][1] - 620 * MS
+    repeated = events[11 * 6 : 12 * 6]
+    assert len(run(events[:-1] + [old], account, sync)) == 12
+    assert run(repeated, account, sync) == []
+    assert len(run(events[-1:], account, sync)) == 1
+    assert account.totals().drops == {"image_duplicate": 6, "image_late": 1}
+    assert sync.buffered == 0
+
+
+def test_the_only_camera_that_speaks_begins_again_with_its_second_image() -> None:
+    account = Account()
+    sync: CameraSync[None] = CameraSync(CAMERAS, 50 * MS, 8, account, 1, 1.0)
+    bag = [("CAM_FRONT", 10**9 + n * 83 * MS) for n in range(60)]
+    arrivals_s = itertools.count(0, 83)
+    made = [[sync.add(c, Stored(t, next(arrivals_s) / 1e3, None)) for c, t in bag] for _ in range(3)]
+    assert [sum(image_set is not None for image_set in each) for each in made][1:] == [59, 59]
+    assert account.totals().drops["image_unmatched"] >= 2
+
+
+def test_images_of_the_new_pass_wait_until_the_clock_says_so_too() -> None:
+    account = Account()
+    sync: CameraSync[None] = CameraSync(CAMERAS, 80 * MS, 8, account)
+    run(sweep(10**9, 20), account, sync)
+    new = sweep(10**9, 1)
+    assert run(new[:2], account, sync) == []
+    sync.rewind(10**9)
+    assert len(run(new[2:], account, sync)) == 1
+    assert account.totals().drops == {}
 
 
 def test_a_set_without_some_of_its_cameras_has_their_times_no_more() -> None:
@@ -314,6 +355,102 @@ def test_a_pause_of_all_cameras_counts_against_none() -> None:
         made = sync.add(*stored(event, event[1] / 1e9 + (600.0 if number >= 30 else 0.0)))
         assert (made is not None) == (number % 6 == 5)
     assert account.totals().drops == {}
+
+
+def drive_with_a_wrong_clock(
+    off_s: float, cameras: tuple[str, ...], account: Account, min_cameras: int = 5, count: int = 384, until: int = 384
+) -> list[ImageSet[None]]:
+    """12 Hz; the stamps of these cameras are off from frame 24 on, not when they arrive."""
+    sync, sets = partial(account, min_cameras), []
+    for number, (camera, time_ns) in enumerate(sweep(100 * 10**9, count, 83 * MS)):
+        off_ns = round(off_s * 1e9) if camera in cameras and 24 <= number // 6 < until else 0
+        sets.append(sync.add(camera, Stored(time_ns + off_ns, time_ns / 1e9, None)))
+    found = [image_set for image_set in sets if image_set is not None]
+    used = sum(len(image_set.images) for image_set in found)
+    assert 6 * count == used + sum(account.totals().drops.values()) + sync.buffered
+    return found
+
+
+@pytest.mark.parametrize("off_s", [-0.7, -1.0, -10.0, -3600.0])
+@pytest.mark.parametrize("min_cameras", [1, 5])
+def test_a_camera_whose_stamps_are_behind_is_waited_for_once(off_s: float, min_cameras: int) -> None:
+    account = Account()
+    sets = drive_with_a_wrong_clock(off_s, ("CAM_BACK",), account, min_cameras)
+    assert len(sets) >= 384 - 13
+    assert [len(s.images) for s in sets[:24]] == [6] * 24
+    assert [s.cameras for s in sets[28:]] == [tuple(c for c in CAMERAS if c != "CAM_BACK")] * (len(sets) - 28)
+    gaps_ns = [after.reference_ns - before.reference_ns for before, after in itertools.pairwise(sets)]
+    assert max(gaps_ns[:28]) < 1.1e9
+    assert set(gaps_ns[28:]) == {83 * MS}
+    drops = account.totals().drops
+    assert drops["image_late"] + drops.get("image_duplicate", 0) + drops["image_unmatched"] >= 360
+
+
+@pytest.mark.parametrize("off_s", [0.7, 1.0, 10.0, 3600.0])
+@pytest.mark.parametrize("min_cameras", [1, 5])
+def test_a_camera_whose_stamps_are_ahead_delays_nothing(off_s: float, min_cameras: int) -> None:
+    account = Account()
+    sets = drive_with_a_wrong_clock(off_s, ("CAM_BACK",), account, min_cameras)
+    assert [len(s.images) for s in sets] == [6] * 24 + [5] * 360
+    assert account.totals().drops == {"image_overflow": 360 - 8}
+
+
+@pytest.mark.parametrize("off_s", [-10.0, -1.0, 1.0, 10.0])
+def test_a_camera_whose_clock_is_set_right_is_back_at_once(off_s: float) -> None:
+    sets = drive_with_a_wrong_clock(off_s, ("CAM_BACK",), Account(), until=200)
+    assert [len(s.images) for s in sets[-184:]] == [6] * 184
+    assert len(sets) >= 384 - 13
+
+
+@settings(max_examples=30)
+@given(st.lists(st.integers(0, 3000), min_size=40, max_size=40), st.sampled_from([0, 1, 5]))
+def test_one_camera_whatever_its_stamps_never_turns_time_back(stamps: list[int], min_cameras: int) -> None:
+    account = Account()
+    sync, sets, sent = partial(account, min_cameras), [], 0
+    for number, (camera, time_ns) in enumerate(sweep(10 * 10**9, 40, 83 * MS)):
+        stamp_ns = stamps[number // 6] * 10 * MS if camera == "CAM_BACK" else time_ns
+        sets.append(sync.add(camera, Stored(stamp_ns, time_ns / 1e9, None)))
+        sent += 1
+    found = [image_set for image_set in sets if image_set is not None]
+    assert all(after.reference_ns > before.reference_ns for before, after in itertools.pairwise(found))
+    assert all(len(image_set.images) >= 5 for image_set in found if min_cameras == 5)
+    used = sum(len(image_set.images) for image_set in found)
+    assert sent == used + sum(account.totals().drops.values()) + sync.buffered
+
+
+@pytest.mark.parametrize("behind", [2, 3])
+def test_cameras_behind_together_do_not_turn_the_time_back(behind: int) -> None:
+    sets = drive_with_a_wrong_clock(-1.0, CAMERAS[:behind], Account(), min_cameras=2)
+    assert all(after.reference_ns > before.reference_ns for before, after in itertools.pairwise(sets))
+    assert sets[-1].cameras == CAMERAS[behind:]
+    assert len(sets) >= 384 - 13
+
+
+@pytest.mark.parametrize("behind", [4, 5])
+def test_most_cameras_decide_what_time_it_is(behind: int) -> None:
+    """Time goes back once, and the sets go on with those that say so."""
+    sets = drive_with_a_wrong_clock(-1.0, CAMERAS[:behind], Account(), min_cameras=2)
+    back = [after.reference_ns < before.reference_ns for before, after in itertools.pairwise(sets)]
+    assert (back.count(True), back.index(True)) == (1, 23)
+    assert [s.cameras for s in sets[24:]] == [CAMERAS[:behind]] * 360
+
+
+@pytest.mark.parametrize("delay_s", [0.1, 0.3, 0.5])
+def test_a_camera_that_is_late_by_less_than_its_buffer_is_part_of_every_set(delay_s: float) -> None:
+    account = Account()
+    sync = partial(account)
+    events = [(t / 1e9 + delay_s * (c == "CAM_BACK"), c, t) for c, t in sweep(10**9, 100, 83 * MS)]
+    made = [sync.add(c, Stored(t, arrival_s, None)) for arrival_s, c, t in sorted(events)]
+    assert [len(s.images) for s in made if s is not None] == [6] * 100
+    assert account.totals().drops == {}
+
+
+@pytest.mark.parametrize("delay_s", [0.8, 3.0])
+def test_a_camera_that_is_late_by_more_is_not_waited_for(delay_s: float) -> None:
+    sync = partial(Account())
+    events = [(t / 1e9 + delay_s * (c == "CAM_BACK"), c, t) for c, t in sweep(10**9, 384, 83 * MS)]
+    sets = [sync.add(c, Stored(t, arrival_s, None)) for arrival_s, c, t in sorted(events)]
+    assert [len(s.images) for s in sets if s is not None][-340:] == [5] * 340
 
 
 def stored(event: tuple[str, int], arrival_s: float) -> tuple[str, Stored[None]]:

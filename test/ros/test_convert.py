@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Pillow
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from synthetic_rig import BOXES, CAM2EGO, INTRINSICS, LIDAR2EGO, WIDTH, camera_info, jpeg, pixels, raw
 
 from tggbc_ros.core.config import DEMO, R50_704, VOV_800, ModelConfig
@@ -263,6 +263,72 @@ def test_intrinsics_follow_the_image_size() -> None:
     np.testing.assert_allclose(half, [[30.0, 0.0, 20.0], [0.0, 59.0, 22.5], [0.0, 0.0, 1.0]])
     info.width = info.height = 0
     np.testing.assert_array_equal(convert.intrinsics(info, pixels(0)[::2]), INTRINSICS)
+
+
+def part_of_1600x900(**roi_and_binning: int) -> CameraInfo:
+    info = CameraInfo(width=1600, height=900, k=[1200.0, 0.0, 800.0, 0.0, 1200.0, 450.0, 0.0, 0.0, 1.0])
+    for name, value in roi_and_binning.items():
+        setattr(info if name.startswith("binning") else info.roi, name, value)
+    return info
+
+
+@pytest.mark.parametrize(
+    ("part", "shape", "expected"),
+    [
+        ({"y_offset": 400, "width": 1600, "height": 500}, (500, 1600), (1200, 1200, 800, 50)),
+        ({"width": 1600, "height": 900}, (900, 1600), (1200, 1200, 800, 450)),
+        ({"binning_x": 2, "binning_y": 2}, (450, 800), (600, 600, 400, 225)),
+        ({"binning_x": 1, "binning_y": 3}, (300, 1600), (1200, 400, 800, 150)),
+        (
+            {"x_offset": 100, "y_offset": 400, "width": 800, "height": 401, "binning_x": 4, "binning_y": 2},
+            (200, 200),  # 401 rows make 200 pairs
+            (300, 600, 175, 25),
+        ),
+        ({"y_offset": 400, "width": 1600, "height": 500}, (250, 800), (600, 600, 400, 25)),  # scaled once more
+        ({"binning_x": 2, "binning_y": 2}, (900, 1600), (1200, 1200, 800, 450)),
+    ],
+)
+def test_roi_is_cut_out_then_binned_then_scaled(
+    part: dict[str, int], shape: tuple[int, int], expected: tuple[float, ...]
+) -> None:
+    """sensor_msgs/CameraInfo: K is of the full-resolution image, whatever part of it is published."""
+    found = convert.intrinsics(part_of_1600x900(**part), np.zeros((*shape, 3), np.uint8))
+    fx, fy, cx, cy = expected
+    np.testing.assert_allclose(found, [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], atol=1e-9)
+
+
+def test_an_image_says_the_size_where_camera_info_does_not_but_for_its_binning() -> None:
+    info, shown = part_of_1600x900(binning_x=2, binning_y=2), np.zeros((225, 400, 3), np.uint8)
+    info.width = info.height = 0
+    sized = convert.with_size(info, (450, 800))  # published so; a JPEG that was decoded to half of it
+    assert (sized.height, sized.width) == (900, 1600)
+    np.testing.assert_allclose(convert.intrinsics(sized, shown), [[300, 0, 200], [0, 300, 112.5], [0, 0, 1]])
+    info.binning_x, info.width = 2**32 - 1, 0
+    info.height = 0
+    with pytest.raises(BadInputError, match="bad_camera_info: binning of '' is 4294967295x2, too large for an image"):
+        convert.with_size(info, (450, 800))
+    part = part_of_1600x900(x_offset=100, width=800, height=450)
+    part.width = part.height = 0
+    assert convert.with_size(part, (450, 800)) is part
+    np.testing.assert_allclose(convert.intrinsics(part, shown), [[600, 0, 350], [0, 600, 225], [0, 0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"y_offset": 400, "width": 1600, "height": 501}, "roi of '' is 1600x501 at (0, 400), expected one within"),
+        ({"x_offset": 1, "width": 1600, "height": 900}, "roi of '' is 1600x900 at (1, 0)"),
+        ({"y_offset": 400}, "roi of '' is 0x0 at (0, 400)"),
+        ({"width": 1600}, "roi of '' is 1600x0"),
+        ({"binning_x": 1601}, "binning of '' is 1601x1, expected at most its 1600x900 pixels"),
+        ({"width": 8, "height": 8, "binning_y": 9}, "binning of '' is 1x9, expected at most its 8x8 pixels"),
+    ],
+)
+def test_a_part_that_cannot_be_is_refused(part: dict[str, int], message: str) -> None:
+    with pytest.raises(BadInputError) as error:
+        convert.intrinsics(part_of_1600x900(**part), np.zeros((500, 1600, 3), np.uint8))
+    assert error.value.cause == "bad_camera_info"
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize(

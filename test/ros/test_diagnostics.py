@@ -16,6 +16,7 @@ from tggbc_ros.ros.diagnostics import (
     memory_status,
     network_status,
     node_status,
+    of_last_set,
     pose_status,
     pruning_status,
     rig_status,
@@ -57,8 +58,50 @@ def totals(published: int, **drops: int) -> Totals:
     ],
 )
 def test_synchroniser(before: Totals | None, now: Totals, level: bytes, message: str) -> None:
-    status = sync_status(now, before, buffered=0)
+    status = sync_status(now, before, 0, 0.1, Settings())
     assert (status.level, status.message) == (level, message)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "unanswered_s", "level", "message"),
+    [
+        (totals(3), totals(3, set_superseded=60), 2.0, OK, "3 of 63 sets published"),
+        (totals(3), totals(3, set_superseded=60), 2.1, ERROR, "images come, but no set was published for 2.1 s"),
+        (totals(0), totals(0), 2.1, ERROR, "images come, but no set was published for 2.1 s"),
+        (totals(0), totals(0, image_overflow=9), 1.0, WARN, "no complete set yet"),
+        (totals(3), totals(3, set_not_finite=1), 9.0, ERROR, "sets dropped: set_not_finite"),
+    ],
+)
+def test_sets_that_are_not_published(
+    before: Totals, now: Totals, unanswered_s: float, level: bytes, message: str
+) -> None:
+    status = sync_status(now, before, 0, unanswered_s, Settings())
+    assert (status.level, status.message) == (level, message)
+    assert values_of(status)["unanswered_s"] == f"{unanswered_s:.3f}"
+    patient = sync_status(now, before, 0, unanswered_s, Settings(diagnostics_stale_s=60.0))
+    assert "images come" not in patient.message
+
+
+def test_images_that_wait_in_vain_are_a_warning_while_they_do() -> None:
+    full = totals(5, image_overflow=9)
+    status = sync_status(full, totals(3, image_overflow=8), 48, 0.1, Settings())
+    assert (status.level, status.message) == (WARN, "images dropped that waited for others: image_overflow")
+    assert sync_status(full, full, 48, 0.1, Settings()).level == OK
+
+
+def test_what_is_known_of_the_last_set_is_old_news_once_none_follows() -> None:
+    makers = (
+        lambda: rig_status(("a",), (), {}),
+        lambda: memory_status(totals(3), totals(3), step(feasible=True)),
+        lambda: stage_status({"latency": Spread(1.0, 2.0, 3.0)}, Settings()),
+        lambda: pruning_status(PruningConfig(0.5), step(feasible=True)),
+    )
+    for make in makers:
+        fresh, stale = of_last_set(make(), 2.0, Settings()), of_last_set(make(), 12.3, Settings())
+        assert (fresh.level, fresh.message) == (OK, make().message)
+        assert (stale.level, stale.message) == (WARN, f"stale, no set for 12.3 s: {make().message}")
+    slow = stage_status({"latency": Spread(1.0, 9e9, 9e9)}, Settings())
+    assert of_last_set(slow, 12.3, Settings()).level == ERROR
 
 
 def step(feasible: bool) -> StepReport:

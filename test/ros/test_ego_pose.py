@@ -345,9 +345,77 @@ def test_a_bag_that_begins_again_clears_what_is_stale(rig: SyntheticRig, listen)
     rig.tf.publish(poses_at(0, 20, 60, later))
     check(listener.geometry())
     rig.tf.publish(poses_at(0))
+    rig.tf.publish(poses_at(10))
     assert rig.spin_until(
         lambda: not listener.poses._ego.can_transform("map", "base_link", Time(nanoseconds=START_NS + 20 * MS))
     )
     assert listener.cause() == "pose_timeout"
     rig.tf.publish(poses_at(60))
     check(listener.geometry())
+    assert listener.account.totals().drops == {}
+
+
+def knows(listener: Listener, offset_ms: int, target: str = "map", source: str = "base_link") -> bool:
+    return listener.poses._ego.can_transform(target, source, Time(nanoseconds=START_NS + offset_ms * MS))
+
+
+def moved(child: str, parent: str, *offsets_ms: int) -> TFMessage:
+    return TFMessage(transforms=[transform(np.eye(4), parent, child, START_NS + t * MS) for t in offsets_ms])
+
+
+LATE_MS = BACKWARD_JUMP_NS // MS + 100
+
+
+def test_late_samples_of_another_frame_cost_only_themselves(rig: SyntheticRig, listen) -> None:
+    """Two publishers of one frame, 0.6 s apart, for ever; the frame is on the vehicle, the ego pose is not its."""
+    listener = listen()
+    rig.tf.publish(poses_at(0, 20, 60))
+    for offset in range(0, 100, 10):
+        rig.tf.publish(moved("wiper", "base_link", offset))
+        rig.tf.publish(moved("wiper", "base_link", offset - LATE_MS))
+    assert rig.spin_until(lambda: listener.account.totals().drops == {"transform_late": 10})
+    check(listener.geometry())
+    assert knows(listener, 90, "base_link", "wiper")
+    assert not knows(listener, -LATE_MS, "base_link", "wiper")
+
+
+@pytest.mark.parametrize("source", ["tf", "odom"])
+def test_a_late_ego_pose_between_others_costs_only_itself(rig: SyntheticRig, listen, source: str) -> None:
+    listener = listen(ego_pose_source=source)
+    for offset in (0, -LATE_MS, 20, -LATE_MS + 20, 60):
+        if source == "tf":
+            rig.tf.publish(poses_at(offset))
+        else:
+            rig.odom.publish(odometry(START_NS + offset * MS))
+    assert rig.spin_until(lambda: listener.account.totals().drops == {"transform_late": 2})
+    assert rig.spin_until(lambda: knows(listener, 60))
+    check(listener.geometry())
+    assert not knows(listener, -LATE_MS)
+
+
+def test_any_frame_between_ego_and_global_tells_of_a_bag_that_began_again(rig: SyntheticRig, listen) -> None:
+    """By then all that is stale goes; what is below the vehicle or above the global frame tells of nothing."""
+    listener = listen()
+    rig.tf.publish(moved("map", "earth", 0, LATE_MS))
+    rig.tf.publish(moved("odom", "map", 0, LATE_MS))
+    rig.tf.publish(moved("base_link", "odom", 0, LATE_MS))
+    assert rig.spin_until(lambda: knows(listener, LATE_MS))
+    rig.tf.publish(moved("map", "earth", 0, 10))
+    assert rig.spin_until(lambda: listener.account.totals().drops == {"transform_late": 2})
+    assert knows(listener, LATE_MS)
+    rig.tf.publish(moved("odom", "map", 0, 10))
+    assert rig.spin_until(lambda: not knows(listener, LATE_MS))
+    assert knows(listener, 0, "map", "odom") and knows(listener, 10, "map", "odom")
+    assert not knows(listener, 0)
+    rig.tf.publish(moved("base_link", "odom", 0, 10))
+    assert rig.spin_until(lambda: knows(listener, 10))
+    assert listener.account.totals().drops == {"transform_late": 2}
+
+
+def test_transforms_in_a_circle_are_no_ego_pose_and_end_nothing(rig: SyntheticRig, listen) -> None:
+    listener = listen()
+    rig.tf.publish(moved("odom", "base_link", LATE_MS))
+    rig.tf.publish(moved("base_link", "odom", LATE_MS))
+    rig.tf.publish(moved("wiper", "odom", LATE_MS, 0))
+    assert rig.spin_until(lambda: listener.account.totals().drops == {"transform_late": 1})
+    assert listener.cause() == "pose_missing"

@@ -108,15 +108,25 @@ def test_a_real_bomb_of_a_few_kilobytes_is_refused() -> None:
     st.sampled_from([*COEFFICIENTS, "", "thin_prism"]),
     UINT32,
     UINT32,
+    st.lists(st.one_of(st.integers(0, 3), UINT32), min_size=6, max_size=6),
     st.booleans(),
 )
 def test_any_camera_info(
-    k: list[float], p: list[float], d: list[float], model: str, height: int, width: int, plausible: bool
+    k: list[float],
+    p: list[float],
+    d: list[float],
+    model: str,
+    height: int,
+    width: int,
+    part: list[int],
+    plausible: bool,
 ) -> None:
     k = INTRINSICS.ravel().tolist() if plausible else k
     info = CameraInfo(header=Header(frame_id="cam"), k=k, p=p, d=d, distortion_model=model, height=height, width=width)
+    info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height, info.binning_x, info.binning_y = part
     image = pixels(0)
     try:
+        info = convert.with_size(info, image.shape[:2])
         matrix = convert.intrinsics(info, image)
         lens = Lenses().lens("cam", info, image)
         straight = image if lens is None else lens.straighten(image)

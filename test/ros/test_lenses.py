@@ -10,7 +10,7 @@ from synthetic_rig import HEIGHT, INTRINSICS, WIDTH, camera_info, pixels
 
 from tggbc_ros.ros import convert
 from tggbc_ros.ros.drops import BadInputError
-from tggbc_ros.ros.lenses import Lenses, is_distorted, make_lens
+from tggbc_ros.ros.lenses import Lenses, is_distorted, make_lens, rectified_intrinsics
 
 PLUMB_BOB = [-0.28, 0.09, 0.001, -0.002, -0.01]
 RATIONAL = [0.4, -0.1, 0.001, 0.0005, 0.02, 0.6, -0.05, 0.01]
@@ -89,6 +89,43 @@ def test_the_straight_image_has_the_intrinsics_of_p_where_it_holds_any() -> None
     np.testing.assert_allclose(half.intrinsics, np.diag([0.5, 0.5, 1.0]) @ wide[:, :3])
 
 
+def test_a_part_of_a_distorted_image_is_straightened_as_in_the_whole() -> None:
+    """K, P and the map, of a window, and of every other pixel: what the whole image would show there."""
+    info = distorted("plumb_bob", PLUMB_BOB)
+    info.p = [130.0, 0.0, 78.0, 0.0, 0.0, 125.0, 44.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    smooth = cv2.GaussianBlur(pixels(3), (0, 0), 4)
+    whole = make_lens(info, smooth).straighten(smooth)
+    info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height = 30, 20, 100, 60
+    part = make_lens(info, smooth[20:80, 30:130])
+    np.testing.assert_allclose(part.intrinsics, [[130, 0, 48], [0, 125, 24], [0, 0, 1]], atol=1e-9)
+    found, inner = part.straighten(smooth[20:80, 30:130]), (slice(8, -8), slice(8, -8))
+    assert np.abs(found[inner].astype(int) - whole[20:80, 30:130][inner]).max() <= 1
+    info.binning_x = info.binning_y = 2
+    half = cv2.resize(smooth[20:80, 30:130], (50, 30), interpolation=cv2.INTER_AREA)
+    binned = make_lens(info, half)
+    np.testing.assert_allclose(binned.intrinsics, [[65, 0, 24], [0, 62.5, 12], [0, 0, 1]], atol=1e-9)
+    large = cv2.resize(found, (50, 30), interpolation=cv2.INTER_AREA)
+    assert np.abs(binned.straighten(half)[4:-4, 4:-4].astype(int) - large[4:-4, 4:-4]).mean() < 3.0
+
+
+def test_a_rectified_image_has_the_intrinsics_of_p() -> None:
+    info = distorted("plumb_bob", PLUMB_BOB)
+    info.p = [130.0, 0.0, 78.0, -5.0, 0.0, 125.0, 44.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    expected = [[130.0, 0.0, 78.0], [0.0, 125.0, 44.0], [0.0, 0.0, 1.0]]
+    np.testing.assert_array_equal(rectified_intrinsics(info, pixels(0)), expected)
+    np.testing.assert_array_equal(rectified_intrinsics(info, pixels(0)), make_lens(info, pixels(0)).intrinsics)
+    info.binning_x, info.roi.y_offset, info.roi.height, info.roi.width = 2, 20, 60, WIDTH
+    found = rectified_intrinsics(info, pixels(0)[20:80, ::2])
+    np.testing.assert_allclose(found, [[65.0, 0.0, 39.0], [0.0, 125.0, 24.0], [0.0, 0.0, 1.0]])
+
+
+def test_without_p_a_rectified_image_is_refused_unless_nothing_was_bent() -> None:
+    np.testing.assert_array_equal(rectified_intrinsics(camera_info("CAM_FRONT", 1), pixels(0)), INTRINSICS)
+    for info in (distorted("plumb_bob", PLUMB_BOB), distorted("equidistant", [0.0] * 4)):
+        with pytest.raises(BadInputError, match="bad_camera_info: P of 'CAM_FRONT' is"):
+            rectified_intrinsics(info, pixels(0))
+
+
 def test_r_is_not_applied() -> None:
     info = distorted("plumb_bob", PLUMB_BOB)
     expected = make_lens(info, pixels(0)).straighten(pixels(1))
@@ -121,6 +158,10 @@ def test_maps_are_made_once_and_again_when_the_calibration_changes() -> None:
         setattr(changed, name, value)
         before = lenses.lens("a", info, image)
         assert lenses.lens("a", changed, image) is not before, name
+    changed = distorted("plumb_bob", PLUMB_BOB)
+    changed.roi.x_offset, changed.roi.width, changed.roi.height = 10, WIDTH - 10, HEIGHT
+    before = lenses.lens("a", info, image)
+    assert lenses.lens("a", changed, image) is not before, "roi"
     before = lenses.lens("a", info, image)
     assert lenses.lens("a", info, image[::2]) is not before
 

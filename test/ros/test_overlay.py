@@ -20,7 +20,6 @@ from tggbc_ros.ros.overlay import (
     draw_detections,
     draw_ground_truth,
     mosaic,
-    overview,
 )
 
 INTRINSICS = np.array([[500.0, 0.0, 400.0], [0.0, 500.0, 225.0], [0.0, 0.0, 1.0]])
@@ -69,6 +68,28 @@ def test_a_box_through_the_camera_plane_is_clipped_not_mirrored() -> None:
     drawn = pixels_of(image, WHITE)
     assert len(drawn) > 50
     assert drawn[:, 0].min() > 400, "it stands to the right, so nothing of it shows on the left"
+
+
+@pytest.mark.parametrize("number", [1e4, 1e7, 1e30, 1e100, 1e308, np.inf, np.nan])
+@pytest.mark.parametrize("place", [(0.0, 11.0), (0.0, -11.0), (3.0, 0.1)])
+def test_a_box_of_any_numbers_is_drawn_or_left_out_and_others_are_drawn(
+    number: float, place: tuple[float, float]
+) -> None:
+    absurd, plain = box(*place), box(0.0, 11.0)
+    for huge in (
+        replace(absurd, size=np.full((1, 3), number)),
+        replace(absurd, size=np.array([[1.0, 1.0, number]])),
+        replace(absurd, center=np.array([[number, -number, 1.0]])),
+    ):
+        fields = ("center", "size", "yaw", "velocity", "score", "label", "query")
+        both = Boxes3D(**{name: np.concatenate([getattr(huge, name), getattr(plain, name)]) for name in fields})
+        image, alone = blank(), blank()
+        draw_detections(image, both, INTRINSICS, LIDAR2FRONT, PALETTE)
+        draw_ground_truth(image, huge, INTRINSICS, LIDAR2FRONT, PALETTE)
+        assert image.any()
+        if not number < 1e6:
+            draw_detections(alone, plain, INTRINSICS, LIDAR2FRONT, PALETTE)
+            np.testing.assert_array_equal(image, alone)
 
 
 def test_label_says_class_and_score_on_a_plate_in_the_class_color() -> None:
@@ -194,4 +215,3 @@ def test_annotations_of_the_real_sample_project_into_the_images(sample_dir: Path
         for name, image in zip(real.rig.names, real.images, strict=True)
     }
     assert all(0.001 < share < 0.2 for share in touched.values()), touched
-    assert overview(real, sample.annotations.boxes, PALETTE, sample.annotations.boxes).shape == (900, 3300, 3)

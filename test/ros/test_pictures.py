@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import yaml
 from bag_families import write_calibration
 from sensor_msgs.msg import CameraInfo
 from synthetic_rig import HEIGHT, INTRINSICS, WIDTH, camera_info, jpeg, pixels, raw
@@ -65,6 +66,25 @@ def test_distortion_is_taken_out_on_the_threads_that_decode() -> None:
     decoder.close()
     assert len(names) == 6
     assert all(name.startswith("decode") for name in names)
+
+
+def test_rectified_images_stay_as_they_are_with_the_intrinsics_of_p(tmp_path: Path) -> None:
+    """From CameraInfo, and from the file: its projection, or what it has without one."""
+    info = bent("CAM_FRONT")
+    info.p = [130.0, 0.0, 78.0, 0.0, 0.0, 125.0, 44.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    path = write_calibration(tmp_path / "rig.yaml", CAMERAS)
+    content = yaml.safe_load(path.read_text())
+    for camera, more in (("CAM_BACK", {"projection": [150.0, 140.0, 82.0, 43.0]}), ("CAM_BACK_LEFT", {})):
+        content["cameras"][camera] |= {"distortion": [-0.3, 0.1, 0.0, 0.0, 0.0]} | more
+    path.write_text(yaml.safe_dump(content))
+    known = calibration_file.load(str(path), CAMERAS)
+    pictures = Pictures(None, {"CAM_FRONT": info}.get, known, NO_MASKS, rectified=True)
+    expected = {"CAM_FRONT": (130.0, 125.0, 78.0, 44.0), "CAM_BACK": (150.0, 140.0, 82.0, 43.0)}
+    expected["CAM_BACK_LEFT"] = tuple(INTRINSICS[[0, 1, 0, 1], [0, 1, 2, 2]])
+    for camera, (fx, fy, cx, cy) in expected.items():
+        found = pictures.make(camera, jpeg(camera, 1, seed=7))
+        np.testing.assert_array_equal(found.intrinsics, [[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
+        np.testing.assert_array_equal(found.pixels, bgr_image(jpeg(camera, 1, seed=7)))
 
 
 def test_several_threads_may_ask_for_one_camera_at_once() -> None:

@@ -35,7 +35,8 @@ from tggbc_ros.backends import load_network
 from tggbc_ros.core.config import MODELS
 from tggbc_ros.core.detector import Network
 from tggbc_ros.core.geometry import quaternion_from_rotation
-from tggbc_ros.ros.bag_player import PlayError, find_message_class, open_bag
+from tggbc_ros.data.bag_file import BagError, open_bag
+from tggbc_ros.ros.bag_player import find_message_class
 from tggbc_ros.ros.detector_node import DetectorNode
 from tggbc_ros.ros.drops import Totals
 from tggbc_ros.tools.bag import main as bag_tool
@@ -217,9 +218,25 @@ def test_stamped_when_published_with_the_pose_last(play: Callable[..., Result]) 
     same(found, play("nuscenes", families.our_own(SETS[1:])))
 
 
+def test_rectified_images_beside_the_raw_calibration(play: Callable[..., Result]) -> None:
+    """As image_proc publishes them: K and D are the raw image's, P alone holds."""
+    entries = families.our_own(SETS)
+    for _, topic, message in entries:
+        if topic.endswith("camera_info"):
+            fx, _, cx, _, fy, cy, *_ = message.k
+            message.p = [fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
+            message.k = [1.2 * fx, 0.0, cx + 3.0, 0.0, 1.1 * fy, cy - 2.0, 0.0, 0.0, 1.0]
+            message.distortion_model, message.d = "plumb_bob", [-0.3, 0.1, 0.0, 0.0, 0.0]
+    found = play("nuscenes", entries, images_rectified=True)
+    same(found, play("nuscenes", families.our_own(SETS)))
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):  # straightened twice
+        same(play("nuscenes", entries), found)
+
+
 def test_protobuf_of_foxglove_once_converted(play: Callable[..., Result], tmp_path: Path) -> None:
     file = write_mcap(tmp_path / "scene.mcap", families.nuscenes2mcap(SETS))
-    with pytest.raises(PlayError, match=r"scene.mcap: .*python -m tggbc_ros.tools.bag convert"), open_bag(file):
+    hint = r"scene.mcap cannot be read: .*python -m tggbc_ros.tools.bag convert"
+    with pytest.raises(BagError, match=hint), open_bag(file):
         pass
     assert bag_tool(["convert", str(file), "--out", str(tmp_path / "scene")]) == 0
     found = play("nuscenes2mcap", tmp_path / "scene")

@@ -81,6 +81,7 @@ class Bench:
         overrides = [Parameter(name, value=value) for name, value in given.items()]
         self.node = DetectorNode(lambda *_: gate.network, context=context, parameter_overrides=overrides)
         self.node.trigger_configure()
+        gate.entered = threading.Semaphore(0)  # it was entered to warm up
         self.reports: list[Any] = []
         publish = self.node._outputs.publish_report
         self.node._outputs.publish_report = lambda report, s: (self.reports.append(report), publish(report, s))

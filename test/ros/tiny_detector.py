@@ -1,7 +1,7 @@
 """The detector node with a network small enough for tests: 28 ms a set on one core.
 
 TINY_LOAD_S: how long loading takes. TINY_SLEEP_S: how long each decoding sleeps. TINY_FAIL_AT: which decodings fail,
-counted from 1, as 3 or 3,5.
+as 3 or 3,5. They are counted from 1, the first after the warm-up; 0 is the warm-up itself, which never sleeps.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ def load_network(backend: str, model: ModelConfig, checkpoint: Path | None, devi
     """The real network, with the faults asked for by environment variables."""
     time.sleep(float(os.environ.get("TINY_LOAD_S", 0)))
     network = backends.load_network(backend, model, checkpoint, device, allow)
-    decode, calls = network.decode, 0
-    sleep_s, failing = float(os.environ.get("TINY_SLEEP_S", 0)), os.environ.get("TINY_FAIL_AT", "0")
+    decode, calls = network.decode, -1
+    sleep_s, failing = float(os.environ.get("TINY_SLEEP_S", 0)), os.environ.get("TINY_FAIL_AT", "-1")
     fail_at = {int(number) for number in failing.split(",")}
 
     def faulty(tokens: Tokens, memory: AlignedMemory, pruning: PruningConfig) -> NetworkOutput:
         nonlocal calls
         calls += 1
-        time.sleep(sleep_s)
+        time.sleep(sleep_s if calls else 0.0)
         if calls in fail_at:
             raise torch.OutOfMemoryError("injected")
         return decode(tokens, memory, pruning)

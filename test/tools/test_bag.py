@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from tggbc_ros.data.bag import read_messages
-from tggbc_ros.data.bag_reader import read_samples
 from tggbc_ros.data.mcap_file import Message
 from tggbc_ros.data.sample_folder import moved, read_sample_folder
 from tggbc_ros.tools.bag import main
@@ -18,6 +17,7 @@ from tggbc_ros.tools.bag import main
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 
 import foxglove_messages as foxglove  # noqa: E402
+from bag_samples import read_samples  # noqa: E402
 from mcap_writer import write_mcap  # noqa: E402
 from tiny_nuscenes import edit_table, write_tiny_nuscenes  # noqa: E402
 
@@ -85,7 +85,7 @@ def test_protobuf_is_converted_and_until_then_refused(tmp_path: Path, capsys: py
     messages = [Message(9, "/tf", "protobuf", "foxglove.FrameTransform", data), Message(9, "/a", "json", "", b"{}")]
     file = write_mcap(tmp_path / "scene.mcap", messages)
     assert main(["info", str(file)]) == 1
-    assert "use convert" in capsys.readouterr().err
+    assert "python -m tggbc_ros.tools.bag convert" in capsys.readouterr().err
     bag = tmp_path / "bag"
     assert main(["convert", str(file), "--out", str(bag), "--storage", "sqlite3"]) == 0
     assert capsys.readouterr().out == f"wrote {bag}: 1 messages on 1 topics\nleft out: 1 of json\n"

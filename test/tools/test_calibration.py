@@ -77,6 +77,22 @@ def test_a_projection_that_the_node_would_not_use_is_not_written(tmp_path: Path,
     assert calibration_file.load(str(tmp_path / "back.yaml"), ["CAM_BACK"])["CAM_BACK"].projection == ()
 
 
+def test_of_a_part_of_the_image_the_file_has_that_part(tmp_path: Path) -> None:
+    info = camera_info("CAM_BACK", 5)
+    info.distortion_model, info.d = "plumb_bob", [0.1, 0.0, 0.0, 0.0, 0.0]
+    info.p = [180.0, 0.0, 81.0, 0.0, 0.0, 175.0, 44.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height = 20, 10, 100, 60
+    info.binning_x = 2
+    tree = [transform(CAM2EGO["CAM_BACK"], "base_link", "CAM_BACK")]
+    entries = [(5, "/camera/CAM_BACK/camera_info", info), (6, "/tf_static", TFMessage(transforms=tree))]
+    bag = families.write_bag(tmp_path / "bag", entries)
+    assert run("bag", bag, "--out", tmp_path / "back.yaml", "--cameras", "CAM_BACK") == 0
+    found = calibration_file.load(str(tmp_path / "back.yaml"), ["CAM_BACK"])["CAM_BACK"]
+    assert (found.width, found.height) == (50, 60)
+    assert found.intrinsics == (60.0, 118.0, 30.0, 35.0)
+    assert found.projection == (90.0, 175.0, 30.5, 34.0)
+
+
 def test_of_a_scene_under_other_names(tmp_path: Path) -> None:
     root = write_tiny_nuscenes(tmp_path / "tiny")
     out = tmp_path / "rig.yaml"

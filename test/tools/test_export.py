@@ -62,9 +62,27 @@ def test_verify_exits_with_1_where_one_number_is_off(
     assert [row["pass"] for row in json.loads((tmp_path / "rows.json").read_text())].count(False) == 1
 
 
-def verify(folder: Path, rows: Path, weights: Path | None = None) -> int:
+def test_an_encoder_in_half_precision_is_compared_by_its_features(tiny_export: Path, tmp_path: Path) -> None:
+    checkpoint = tiny_export.with_name("tiny.pth")
+    assert verify(checkpoint, tmp_path / "rows.json", checkpoint, backend="torch_bf16") == 0
+    tolerances = {row["output"]: row["tolerance"] for row in json.loads((tmp_path / "rows.json").read_text())}
+    assert (tolerances["features"], tolerances["channels"], tolerances["logits"]) == (2.0**-5, 2.0**-4, 1e-4)
+
+
+def test_what_is_not_a_number_is_one_line(
+    tiny_export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def poisoned(*given: object) -> list[Row]:
+        raise FloatingPointError("input features of graph tokens holds NaN or infinity")
+
+    monkeypatch.setattr(export, "compare", poisoned)
+    assert verify(tiny_export, tmp_path / "rows.json") == 2
+    assert capsys.readouterr().err == "export: input features of graph tokens holds NaN or infinity\n"
+
+
+def verify(folder: Path, rows: Path, weights: Path | None = None, backend: str = "onnxruntime") -> int:
     weights = weights or folder.with_name("tiny.pth")
-    options = ["--model", TINY.name, "--backend", "onnxruntime", "--checkpoint", folder, "--weights", weights]
+    options = ["--model", TINY.name, "--backend", backend, "--checkpoint", folder, "--weights", weights]
     options += ["--frames", 4, "--keep-ratio", 1.0, 0.3, "--device", "cpu", "--json", rows]
     return export.main(["verify", *map(str, options)])
 

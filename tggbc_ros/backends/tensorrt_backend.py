@@ -143,16 +143,14 @@ def import_tensorrt() -> Any:
     """
     try:
         import tensorrt
-    except ModuleNotFoundError as error:
-        if error.name != "tensorrt":
-            raise
+    except (ImportError, OSError) as error:
+        if not isinstance(error, ModuleNotFoundError) or error.name != "tensorrt":
+            raise ImportError(f"the Python package tensorrt cannot load its libraries: {error}") from error
         cuda = (torch.version.cuda or "13").partition(".")[0]
         raise ImportError(
             f"backend tensorrt needs the Python package tensorrt: pip install tensorrt-cu{cuda}, or on a Jetson "
             "apt install python3-libnvinfer and a virtual environment with --system-site-packages"
         ) from error
-    except (ImportError, OSError) as error:
-        raise ImportError(f"the Python package tensorrt cannot load its libraries: {error}") from error
     if int(tensorrt.__version__.partition(".")[0]) < OLDEST_MAJOR:
         raise ImportError(f"tensorrt {tensorrt.__version__} is too old for backend tensorrt: 10 or 11 is expected")
     return tensorrt

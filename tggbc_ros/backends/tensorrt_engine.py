@@ -118,7 +118,8 @@ class Engine:
             if not self._context.set_input_shape(name, tuple(tensor.shape)):
                 raise ValueError(self._out_of_range(name, tensor))
         for name, tensor in zip((*self._io.inputs, *self._io.outputs), (*inputs, *outputs), strict=True):
-            self._context.set_tensor_address(name, tensor.data_ptr())
+            if not self._context.set_tensor_address(name, tensor.data_ptr()):
+                raise RuntimeError(f"TensorRT does not take the buffer of {name} of the graph {self._io.name}")
         with self._stream() as handle:
             if not self._context.execute_async_v3(handle):
                 raise RuntimeError(f"TensorRT failed to run the graph {self._io.name}: its log above says why")

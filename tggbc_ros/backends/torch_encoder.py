@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-import itertools
 from collections.abc import Callable
 
 import torch
 from torch import nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from tggbc_ros.core.folding import fold_norms
 from tggbc_ros.core.model import StreamPETR
 
 WARM_UP = 3
@@ -76,16 +75,3 @@ class Recorded:
         self._input.copy_(given)
         self._graph.replay()
         return self._output.clone()
-
-
-def fold_norms(module: nn.Module) -> None:
-    """Multiply every batch norm into the convolution that is defined right before it, and put nothing in its place.
-
-    Convolutions and norms of all backbones here come in such pairs. Both must be in evaluation mode.
-    """
-    for (name, convolution), (norm_name, norm) in itertools.pairwise(list(module.named_children())):
-        if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            setattr(module, name, fuse_conv_bn_eval(convolution, norm))
-            setattr(module, norm_name, nn.Identity())
-    for child in module.children():
-        fold_norms(child)

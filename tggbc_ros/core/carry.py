@@ -24,15 +24,14 @@ class Carried:
 
 
 def start_tokens(tokens: Tokens, carried: Carried | None, pruning_config: PruningConfig) -> Tokens:
-    """The keys to start with; all of them in a first frame, and in one that keeps too many at its end.
+    """The keys to start with; all of them in a first frame.
 
     Every ``carry.refresh``-th cell is among them, another set of cells each frame, so that each cell's turn
     comes and new objects enter; the rest are those of the highest importance. ``tokens`` may lack cells; shares
     are of all of them.
     """
     config = pruning_config.carry
-    keeps_fewer = pruning_config.keep.mode == "mass" or pruning_config.keep_ratio < config.ratio
-    if carried is None or not config.active or not keeps_fewer:
+    if carried is None or not config.active:
         return tokens
     cells = tokens.num_cells
     turn = torch.arange(cells, device=tokens.index.device) % config.refresh

@@ -120,9 +120,8 @@ class PruningConfig:
             self._check_ratios()
         if self.reactivate:
             _require(self.trims > 1, "prune_reactivate", True, "False where keys are trimmed only once")
-        if self.keep.mode == "fixed" and self.carry.active:
-            share = self.carry.ratio
-            _require(self.keep_ratio < share, "keep_ratio", self.keep_ratio, f"less than carry_ratio, {share}")
+        if self.carry.active and self.keep.mode != "mass":
+            self._check_carry()
 
     @property
     def trims(self) -> int:
@@ -137,6 +136,12 @@ class PruningConfig:
         if self.schedule == "ratios":
             fewer = f"fewer shares than the {num_layers} decoder layers"
             _require(len(self.ratios) < num_layers, "prune_ratios", list(self.ratios), fewer)
+
+    def _check_carry(self) -> None:
+        """Keys must be left to trim: the trim is where the next frame's importance comes from."""
+        budget, share = self.keep.mode == "budget", self.carry.ratio
+        name, most = ("max_keep_ratio", self.keep.max_ratio) if budget else ("keep_ratio", self.keep_ratio)
+        _require(most < share, name, most, f"less than carry_ratio, {share}")
 
     def _check_ratios(self) -> None:
         """An explicit list must lead down to keep_ratio; what importance decides cannot be listed."""

@@ -99,7 +99,8 @@ class Detector:
     def step(self, frame: CameraFrame) -> tuple[Boxes3D, StepReport]:
         """Boxes in the lidar frame at the frame's reference time, best first, and what was done.
 
-        Whatever it raises (FloatingPointError where the network answers NaN), memory stays as it was.
+        Whatever it raises (FloatingPointError where the network answers NaN), the frame does not enter memory. Memory
+        that it must not use (`memory.distrust`) is dropped all the same, and the next report says why.
         """
         self._distrust_memory(frame)
         watch = Stopwatch(self.network.synchronize)

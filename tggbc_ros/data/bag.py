@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import shutil
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import apsw
 import numpy as np
 from rosbags.interfaces import Connection, Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
-from rosbags.rosbag2 import Reader, ReaderError, StoragePlugin, Writer
+from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from tggbc_ros.core.types import Array
+from tggbc_ros.data.bag_file import damage_named, open_bag
 from tggbc_ros.data.bag_markers import ground_truth
 from tggbc_ros.data.bag_messages import (
     IMAGE_FORMATS,
@@ -30,27 +29,6 @@ from tggbc_ros.data.records import Sample
 STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 TYPESTORE = get_typestore(Stores.ROS2_JAZZY)
 _FOREVER = QosTime(sec=9223372036, nsec=854775807)
-
-_DAMAGED = (
-    ReaderError,
-    apsw.Error,
-    struct.error,
-    OSError,
-    EOFError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    ArithmeticError,
-    MemoryError,
-    RuntimeError,
-)
-"""What rosbags was seen to raise, itself or from below, on files cut short or with bytes changed."""
-
-
-class BagError(ValueError):
-    """A bag that cannot be read: damaged, or without what is needed of it."""
 
 
 class BagWriter:
@@ -139,15 +117,11 @@ def read_messages(path: Path) -> Iterator[Stamped]:
 
     Raises FileNotFoundError without a bag there, BagError naming the bag for one that is damaged.
     """
-    try:
-        with Reader(path) as reader:
-            for connection, timestamp_ns, data in reader.messages():
+    with open_bag(path) as bag:
+        for connection, timestamp_ns, data in bag.messages():
+            with damage_named(path):
                 message: Any = TYPESTORE.deserialize_cdr(data, connection.msgtype)
-                yield Stamped(timestamp_ns, connection.topic, connection.msgtype, message)
-    except FileNotFoundError:
-        raise
-    except _DAMAGED as error:
-        raise BagError(f"bag {path} cannot be read: {type(error).__name__}: {error}") from error
+            yield Stamped(timestamp_ns, connection.topic, connection.msgtype, message)
 
 
 def offered_qos(topic: str) -> Qos:

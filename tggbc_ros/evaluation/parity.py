@@ -1,7 +1,14 @@
 """Whether another engine gives the boxes that PyTorch gives, over a sequence with memory and changing keep ratios.
 
 Two comparisons a frame. With equal memory: everything the network says, number by number, to the tolerances that two
-implementations in float32 are held to. With each engine's own memory, written since the first frame: the boxes.
+implementations in float32 are held to. With memory that each engine wrote itself: the boxes. Both then go on from one
+memory again, as often as all of it is new: from frame to frame the network magnifies rounding, on some drives tenfold,
+so that two good engines part for good within twenty.
+
+An encoder in half precision is compared by itself, to what its bits allow, and PyTorch's head then goes on from its
+features, so that all that follows is held to float32 again. End to end, no number could be: where two keys or two
+queries are nearly alike, a rounded feature decides, and a box that is seldom seen moves by metres in a good engine too.
+What that is worth is for nuScenes' evaluator to say (tools.evaluate).
 """
 
 from __future__ import annotations
@@ -24,22 +31,35 @@ from tggbc_ros.data.golden_checks import LOOSE, REAL_FRAME, Check, Tolerances, l
 COMPARED_BOXES = 50
 """The best of PyTorch's boxes; the rest are guesses, hundreds of them, of nearly equal score."""
 
+UNSURE = 0.01
+"""Share of a frame's queries that may be off by more: the network is so unsure of them that it magnifies rounding."""
+
 VOTER_TIE = 2e-2
 """By how much, relatively, one voter in the place of another may change the importance of a key."""
 
-HALF = Tolerances(logits=0.1, codes=0.1, metres=0.5, score=2.5e-2, importance=5e-2)
-"""An encoder in float16, whose eleven bits are left of each feature."""
+UNIT_ROUNDOFF = {"fp16": 2.0**-11, "bf16": 2.0**-8}
+"""By how much, relatively, rounding changes a number at most: half of its last bit, of eleven or eight."""
 
-BRAIN = Tolerances(logits=0.3, codes=0.3, metres=1.0, score=0.1, importance=0.2)
-"""An encoder in bfloat16: eight bits."""
+ENCODER_ROUNDOFFS = 8
+"""How many of them the features of an encoder may be off, root mean square, as a share of theirs.
 
-TOLERANCES = {"fp32": (REAL_FRAME, LOOSE), "fp16": (HALF, HALF), "bf16": (BRAIN, BRAIN)}
-"""By precision of the encoder; the second where keys changed places, and for boxes with a memory of their own."""
+A layer rounds twice, its weights and what it gives on; one rounding is u / sqrt(3), root mean square, and those of n
+layers are independent: sqrt(2 n / 3) u, which is 8 u for the hundred layers of VoVNet-99. Measured: 2 to 3 u.
+"""
+
+CHANNEL_ROUNDOFFS = 2 * ENCODER_ROUNDOFFS
+"""Likewise of one channel alone, as a share of all features: some are rounded more than others. Measured: up to 6 u.
+
+A channel that is wrong is off by about as much as it holds, which is half a share in the demo model's weakest.
+"""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One output of one frame. The times are those of encode, embed and decode."""
+    """One output of one frame. The times are those of encode, embed and decode.
+
+    max_abs_error: of features, channels and importance a share; after an exchange of keys a root mean square.
+    """
 
     frame: int
     keep_ratio: float
@@ -63,6 +83,7 @@ class Ego:
 class Answer:
     """What an engine says to one frame with given memory, and how long it took."""
 
+    features: torch.Tensor
     tokens: Tokens
     output: NetworkOutput
     took_ms: float
@@ -73,24 +94,25 @@ def compare(
 ) -> Iterator[Row]:
     """Rows for each frame of a sequence, both networks on one device.
 
-    ratios: the keep ratio of each frame. precision: of the tested encoder, one of `TOLERANCES`.
+    ratios: the keep ratio of each frame. precision: of the tested encoder, fp32 or one of `UNIT_ROUNDOFF`.
     """
     model, device = reference.model, reference.device
-    strict, loose = TOLERANCES[precision]
+    own_frames = model.memory_length // model.num_propagated + 1  # the last of them reads nothing that it did not write
     memory: Memory | None = None
     own: Memory | None = None
     for number, (frame, ratio) in enumerate(zip(frames, ratios, strict=True)):
         pruning, ego = PruningConfig(ratio), _ego(frame, device)
         memory = memory or temporal.start(model, reference.start_points(), ego.lidar2global, ego.time_s)
-        own = own or memory
+        own = memory if number % own_frames == 0 else own
         inputs, aligned = preprocess(frame, model, device), _align(memory, ego, model)
-        expected = _answer(reference, inputs, aligned, pruning)
         found = _answer(tested, inputs, aligned, pruning)
+        expected = _answer(reference, inputs, aligned, pruning, None if precision == "fp32" else found.features)
         alone = tested.decode(found.tokens, _align(own, ego, model), pruning)
         memory = temporal.push(memory, expected.output, model, ego.lidar2global, ego.time_s)
         own = temporal.push(own, alone, model, ego.lidar2global, ego.time_s)
-        checks = [*same_numbers(expected.output, found.output, strict, loose)]
-        checks += same_boxes(decode_boxes(expected.output, DecodeConfig()), decode_boxes(alone, DecodeConfig()), loose)
+        checks = [] if precision == "fp32" else [*same_features(expected.features, found.features, precision)]
+        checks += same_numbers(expected.output, found.output, REAL_FRAME, LOOSE)
+        checks += same_boxes(decode_boxes(expected.output, DecodeConfig()), decode_boxes(alone, DecodeConfig()), LOOSE)
         for check in checks:
             times = found.took_ms, expected.took_ms
             yield Row(number, ratio, check.output, check.error, check.tolerance, check.passed, *times)
@@ -103,27 +125,54 @@ def keep_ratios(ratios: Sequence[float], frames: int) -> list[float]:
     return [ratios[number * len(ratios) // frames] for number in range(frames)]
 
 
+def same_features(expected: torch.Tensor, found: torch.Tensor, precision: str) -> Iterator[Check]:
+    """Features [1, N, C, rows, columns] of an encoder in half precision: of the worst camera, and the worst channel.
+
+    Root mean squares of their errors, as shares of that of all expected features.
+    """
+    squared = (found.double() - expected).square() / expected.double().square().mean()
+    of_camera, of_channel = (float(squared.mean(dim=axes).max().sqrt()) for axes in ((0, 2, 3, 4), (0, 1, 3, 4)))
+    yield Check("features", of_camera, ENCODER_ROUNDOFFS * UNIT_ROUNDOFF[precision])
+    yield Check("channels", of_channel, CHANNEL_ROUNDOFFS * UNIT_ROUNDOFF[precision])
+
+
 def same_numbers(
     expected: NetworkOutput, found: NetworkOutput, strict: Tolerances, loose: Tolerances
 ) -> Iterator[Check]:
     """Logits, box codes and kept keys of two engines that were given the same memory.
 
     Velocities are held to the tolerance of metres: at several m/s rounding is larger than in sizes and angles.
-    Where keys of nearly equal importance changed places, what came of it is held to ``loose``. kept_keys counts
-    the keys that one kept and the other did not, but for those.
+    Embeddings, of four or five, are held to that of logits as a share of the largest. kept_keys counts the keys that
+    one kept and the other did not, but for those of nearly equal importance, which may change places.
     """
     exchanged, unexplained = _exchanged_keys(expected, found, strict)
-    tolerances = loose if exchanged else strict
-    for name, error, tolerance in (
-        ("logits", _difference(expected.logits, found.logits), tolerances.logits),
-        ("center_m", _difference(expected.codes[..., :3], found.codes[..., :3]), tolerances.metres),
-        ("codes", _difference(expected.codes[..., 3:8], found.codes[..., 3:8]), tolerances.codes),
-        ("velocity_mps", _difference(expected.codes[..., 8:], found.codes[..., 8:]), tolerances.metres),
-        ("embedding", _difference(expected.embedding, found.embedding), tolerances.logits),
+    largest = max(1.0, float(expected.embedding.abs().max()))
+    for name, wanted, given, tolerances in (
+        ("logits", expected.logits, found.logits, (strict.logits, loose.logits)),
+        ("center_m", expected.codes[..., :3], found.codes[..., :3], (strict.metres, loose.metres)),
+        ("codes", expected.codes[..., 3:8], found.codes[..., 3:8], (strict.codes, loose.codes)),
+        ("velocity_mps", expected.codes[..., 8:], found.codes[..., 8:], (strict.metres, loose.metres)),
+        ("embedding", expected.embedding, found.embedding, (strict.logits * largest, loose.logits * largest)),
     ):
-        yield Check(name, error, tolerance)
+        yield _check_queries(name, wanted, given, tolerances, exchanged > 0)
     yield Check("importance", _importance_error(expected, found), strict.importance)
     yield Check("kept_keys", unexplained, 0)
+
+
+def _check_queries(
+    name: str, expected: torch.Tensor, found: torch.Tensor, tolerances: tuple[float, float], exchanged: bool
+) -> Check:
+    """One output [..., Q, C] by the strict or the loose of two tolerances.
+
+    The loose one serves where few queries are beyond the strict one, and, for the root mean square, where keys changed
+    places: a query or two may have looked at just these.
+    """
+    strict, loose = tolerances
+    if exchanged:
+        return Check(name, float((found.double() - expected).square().mean().sqrt()), loose)
+    error = _difference(expected, found)
+    few = strict < error < np.inf and float(((found - expected).abs().amax(dim=-1) > strict).float().mean()) <= UNSURE
+    return Check(name, error, loose if few else strict)
 
 
 def same_boxes(expected: Boxes3D, found: Boxes3D, tolerances: Tolerances) -> Iterator[Check]:
@@ -157,13 +206,21 @@ def _align(memory: Memory, ego: Ego, model: ModelConfig) -> AlignedMemory:
     return temporal.align(memory, ego.lidar2global, ego.time_s, model.memory_length)
 
 
-def _answer(network: Network, inputs: NetworkInput, memory: AlignedMemory, pruning: PruningConfig) -> Answer:
+def _answer(
+    network: Network,
+    inputs: NetworkInput,
+    memory: AlignedMemory,
+    pruning: PruningConfig,
+    others: torch.Tensor | None = None,
+) -> Answer:
+    """others: features to go on from in place of the network's own."""
     network.synchronize()
     start_s = time.perf_counter()
-    tokens = network.embed(network.encode(inputs.images), inputs)
+    features = network.encode(inputs.images)
+    tokens = network.embed(features if others is None else others, inputs)
     output = network.decode(tokens, memory, pruning)
     network.synchronize()
-    return Answer(tokens, output, (time.perf_counter() - start_s) * 1e3)
+    return Answer(features, tokens, output, (time.perf_counter() - start_s) * 1e3)
 
 
 def _difference(expected: torch.Tensor, found: torch.Tensor) -> float:

@@ -14,6 +14,7 @@ from torch import nn
 
 from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.core.decoder import DecoderLayer
+from tggbc_ros.core.folding import fold_norms
 from tggbc_ros.core.head import CODE_SIZE, Head
 from tggbc_ros.core.model import StreamPETR
 from tggbc_ros.core.position import CONE_SIZE, PositionEmbedding, Rays
@@ -40,10 +41,15 @@ class Graph:
 
 
 class Encoder(nn.Module):
-    """Backbone and neck; with fp16, images are rounded at the entrance and features made float32 at the exit."""
+    """Backbone and neck; with fp16, images are rounded at the entrance and features made float32 at the exit.
+
+    Norms are folded away first, in float32: PyTorch's exporter would do it too, but in the precision of the weights.
+    """
 
     def __init__(self, network: StreamPETR, precision: str) -> None:
         super().__init__()
+        fold_norms(network.backbone.eval())
+        fold_norms(network.neck.eval())
         self.dtype = torch.float16 if precision == "fp16" else torch.float32
         self.backbone = network.backbone.to(self.dtype)
         self.neck = network.neck.to(self.dtype)
@@ -142,7 +148,7 @@ class BranchGraph(nn.Module):
 
 
 def make_graphs(network: StreamPETR, precision: str) -> list[Graph]:
-    """All graphs of a network, in the order in which a frame passes them; with fp16 its encoder is converted."""
+    """All graphs of a network, in the order in which a frame passes them; its encoder is folded and converted."""
     model, head = network.model, network.head
     graphs = [
         _encoder(network, precision),

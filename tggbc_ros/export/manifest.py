@@ -68,12 +68,27 @@ def read(folder: Path) -> Manifest:
     if not path.is_file():
         raise ExportError(f"{folder} is no export: it has no {FILE_NAME}; make one with {EXPORT_COMMAND}")
     content = _sealed_content(path)
-    if content["format"] != FORMAT:
-        raise ExportError(f"{path} has format {content['format']}, expected {FORMAT}: export anew, {EXPORT_COMMAND}")
-    manifest = _parse(content)
+    if content.get("format") != FORMAT:
+        found = content.get("format")
+        raise ExportError(f"{path} has format {found}, expected {FORMAT}: export anew, {EXPORT_COMMAND}")
+    try:
+        manifest = _parse(content)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        what = f"{type(error).__name__} {error}"
+        raise ExportError(
+            f"{path} is of another version of this package, {what}: export anew, {EXPORT_COMMAND}"
+        ) from error
+    missing = graph_names(manifest.model) - manifest.graphs.keys()
+    if missing:
+        raise ExportError(f"{path} lacks the graphs {', '.join(sorted(missing))}: export anew, {EXPORT_COMMAND}")
     for name, graph in manifest.graphs.items():
         _check_file(folder / graph.file, graph.sha256, name)
     return manifest
+
+
+def graph_names(model: ModelConfig) -> set[str]:
+    """Without which no engine can run the model."""
+    return {"encoder", "rays", "tokens", "queries", *(f"layer{index}" for index in range(model.num_layers)), "branches"}
 
 
 def _recipe(manifest: Manifest) -> dict[str, Any]:
@@ -99,7 +114,7 @@ def _seal(content: Mapping[str, Any]) -> str:
 def _sealed_content(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # of JSON and of UTF-8
+    except (ValueError, RecursionError) as error:  # of JSON and of UTF-8
         raise ExportError(f"{path} cannot be read: {error}; export anew, {EXPORT_COMMAND}") from error
     found = content.get(SEAL) if isinstance(content, dict) else None
     if not isinstance(content, dict) or found != _seal(content):
@@ -108,7 +123,7 @@ def _sealed_content(path: Path) -> dict[str, Any]:
 
 
 def _parse(content: Mapping[str, Any]) -> Manifest:
-    """What the seal vouches for was written by `write`, so that it has all fields."""
+    """What the seal vouches for was written by `write`, though maybe by another version's."""
     model: dict[str, Any] = {name: tuple(item) if name in _TUPLES else item for name, item in content["model"].items()}
     graphs = {
         name: GraphFile(graph["file"], graph["sha256"], _shapes(graph["inputs"]), _shapes(graph["outputs"]))

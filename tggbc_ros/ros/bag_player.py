@@ -13,8 +13,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -22,21 +21,21 @@ from typing import Any
 
 import rclpy
 from rclpy.duration import Duration
-from rclpy.exceptions import NoTypeSupportImportedException
+from rclpy.exceptions import InvalidTopicNameException, NoTypeSupportImportedException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from rosbags.interfaces import Connection, QosDurability
-from rosbags.rosbag2 import Reader, ReaderError
 from tqdm import tqdm
 
+from tggbc_ros.data.bag_file import Bag, BagError, open_bag
 from tggbc_ros.ros.lockstep import Lockstep
 from tggbc_ros.ros.sim_clock import CLOCK_TOPIC, Pace, SimClock
 
 DEFAULT_CLOCK_HZ = 40.0
-MIN_DEPTH = 10
+MIN_DEPTH, MAX_DEPTH = 10, 100_000
 POLL_S = 0.02
 ACKNOWLEDGE_S = 5.0
 INTERRUPTED_S = 1.0
@@ -96,9 +95,9 @@ class BagPlayer:
         self._stopped = False
         self._clock = SimClock(node, options.clock_hz) if options.clock_hz else None
         self._lockstep = self._make_lockstep(options) if options.lockstep else None
-        with open_bag(options.bag) as reader:
-            self._start_ns, self._end_ns = reader.start_time, reader.end_time
-            self._publishers = self._create_publishers(reader.connections)
+        with open_bag(options.bag) as bag:
+            self._start_ns, self._end_ns = bag.start_ns, bag.end_ns
+            self._publishers = self._create_publishers(bag.connections)
         if options.start_offset_s * 1e9 > self._end_ns - self._start_ns:
             length_s = (self._end_ns - self._start_ns) / 1e9
             raise PlayError(f"start offset is {options.start_offset_s:g} s, but {options.bag} lasts {length_s:.3f} s")
@@ -143,6 +142,8 @@ class BagPlayer:
                 publishers[topic] = self._node.create_publisher(message_class, topic, topic_qos(group))
             except (ImportError, AttributeError, NoTypeSupportImportedException):
                 self.count.skipped[topic] = f"type {group[0].msgtype} is not installed here"
+            except InvalidTopicNameException:
+                self.count.skipped[topic] = "is no topic's name"
         if not publishers:
             raise PlayError(f"{self.options.bag} holds nothing that can be played: {self.count.skipped or 'no topic'}")
         return publishers
@@ -169,13 +170,13 @@ class BagPlayer:
         start_ns = self._start_ns + round(self.options.start_offset_s * 1e9)
         if self._clock:
             self._clock.restart()
-        with open_bag(self.options.bag) as reader, self._progress_bar(start_ns) as bar:
-            connections = [entry for entry in reader.connections if entry.topic in self._publishers]
-            self._publish_latched(reader, connections, start_ns)
+        with open_bag(self.options.bag) as bag, self._progress_bar(start_ns) as bar:
+            connections = [entry for entry in bag.connections if entry.topic in self._publishers]
+            self._publish_latched(bag, connections, start_ns)
             pace = Pace(start_ns, self.options.rate)
             if self._lockstep:
                 self._lockstep.watch(connections)
-            for connection, timestamp_ns, data in reader.messages(connections, start=start_ns):
+            for connection, timestamp_ns, data in bag.messages(connections, start_ns):
                 if self._lockstep:
                     pace.delay(self._lockstep.wait_before(timestamp_ns))
                 self._sleep_until(pace, timestamp_ns)
@@ -188,11 +189,11 @@ class BagPlayer:
             self._lockstep.wait_before(self._end_ns + 1)
             self.count.unanswered = self._lockstep.unanswered
 
-    def _publish_latched(self, reader: Reader, connections: Sequence[Connection], until_ns: int) -> None:
+    def _publish_latched(self, bag: Bag, connections: Sequence[Connection], until_ns: int) -> None:
         """What a late joiner would find at the start offset: the latched messages from before it."""
         latched = [entry for entry in connections if is_latched([entry])]
         if latched and until_ns > self._start_ns:
-            for connection, _, data in reader.messages(latched, stop=until_ns):
+            for connection, _, data in bag.messages(latched, stop_ns=until_ns):
                 self._publish(connection.topic, data, None)
 
     def _publish(self, topic: str, data: bytes, timestamp_ns: int | None) -> None:
@@ -234,20 +235,11 @@ class BagPlayer:
         )
 
 
-@contextmanager
-def open_bag(path: Path) -> Iterator[Reader]:
-    """A reader of the bag; what is wrong with the bag is raised as PlayError naming it."""
-    try:
-        with Reader(path) as reader:
-            yield reader
-    except (ReaderError, OSError, ValueError) as error:
-        hint = "; if it holds protobuf: python -m tggbc_ros.tools.bag convert" if "Profile" in str(error) else ""
-        raise PlayError(f"cannot read {path}: {error}{hint}") from error
-
-
 def find_message_class(msgtype: str) -> type:
     """The Python class of ``package/msg/Name``; raises ImportError or AttributeError if it is not installed."""
     package, _, name = msgtype.replace("/msg/", "/").partition("/")
+    if not (package.isidentifier() and name.isidentifier()):
+        raise ImportError(f"{msgtype!r} is no message type, expected package/msg/Name")
     found: type = getattr(importlib.import_module(f"{package}.msg"), name)
     return found
 
@@ -259,12 +251,12 @@ def is_latched(connections: Sequence[Connection]) -> bool:
 
 
 def topic_qos(connections: Sequence[Connection]) -> QoSProfile:
-    """Reliable; depth as recorded, at least 10; latched if recorded so, then deep enough for every message.
+    """Reliable; depth as recorded, within reason; latched if recorded so, then deep enough for every message.
 
     Several nodes may each have latched one message on the topic (/tf_static): one publisher must hold all.
     """
     profiles = [profile for entry in connections for profile in getattr(entry.ext, "offered_qos_profiles", ())]
-    depth = max([MIN_DEPTH, *(profile.depth for profile in profiles)])
+    depth = max([MIN_DEPTH, *(min(profile.depth, MAX_DEPTH) for profile in profiles)])
     if not is_latched(connections):
         return QoSProfile(depth=depth)
     messages = sum(entry.msgcount for entry in connections)
@@ -328,7 +320,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             node.destroy_node()
             rclpy.shutdown()
-    except PlayError as error:
+    except (PlayError, BagError, FileNotFoundError) as error:
         print(f"bag_player: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     return 0

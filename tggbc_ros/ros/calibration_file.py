@@ -9,7 +9,8 @@
 ``camera2lidar`` may stand in place of ``camera2base``. ``distortion: [k1, k2, p1, p2, k3]`` may stand there too, for
 images that are not rectified; ``distortion_model`` then says whether it is a plumb_bob (that is the default) or another
 model of CameraInfo, with as many coefficients as that has. ``projection: [fx, fy, cx, cy]``, from CameraInfo.P, says
-which intrinsics the images are to have once the distortion is out of them; without it they keep theirs.
+which intrinsics the images are to have once the distortion is out of them; without it they keep theirs. Of cameras
+that publish a part of the sensor's image (CameraInfo's roi and binning) the file speaks as of that part alone.
 """
 
 from __future__ import annotations
@@ -61,9 +62,8 @@ class CameraCalibration:
         matrix = [fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0]
         model = self.distortion_model if self.distortion else ""
         info = CameraInfo(width=self.width, height=self.height, k=matrix, d=self.distortion, distortion_model=model)
-        if self.projection:
-            fx, fy, cx, cy = self.projection
-            info.p = [fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
+        fx, fy, cx, cy = self.projection or self.intrinsics
+        info.p = [fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
         return info
 
 

@@ -1,8 +1,12 @@
 """Which images belong together: one buffer per camera, the newest complete set, nothing lost uncounted.
 
 Where fewer cameras than all are enough, a set goes without a camera only once that camera's image is known not to
-come: it has already sent a later one, or nothing for a while. So a lost image delays its set by one period of that
-camera, a dead camera delays one set, and a rig in order is not delayed at all.
+come: it has already sent a later one, or for a while nothing that was in time. So a lost image delays its set by one
+period of that camera, a camera that is dead or whose stamps are far behind delays one set, and a rig in order is not
+delayed at all.
+
+Time has gone back (a bag loop) when more than half of the cameras say so; what those say who say it first is held
+until then. A camera that says so alone is late.
 
 ``message_filters.ApproximateTime`` cannot do this: after a bag loop it may stop for good, and it drops
 silently. Knows nothing of ROS; to be used from one thread.
@@ -11,6 +15,7 @@ silently. Knows nothing of ROS; to be used from one thread.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections import deque
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -22,7 +27,7 @@ Message = TypeVar("Message")
 _stamp = attrgetter("stamp_ns")
 
 BACKWARD_JUMP_NS = 500_000_000
-"""A camera whose stamps fall back by more than this has begun again (a bag loop); by less, it is late."""
+"""A camera whose stamps fall back by more than this may have begun again (a bag loop); by less, it is late."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +75,8 @@ class CameraSync(Generic[Message]):
     last set, or than a set that went without the camera), image_unmatched (a newer set was completed
     without it), image_overflow (waited too long), image_time_jump (time went back while it waited).
 
-    min_cameras: the fewest that make a set; 0: all. timeout_s: a camera that sent nothing for longer is not
-    waited for then (monotonic clock; below the period of a camera, sets go without it that need not).
+    min_cameras: the fewest that make a set; 0: all. timeout_s: a camera that sent nothing in time for longer is
+    not waited for then (monotonic clock; below the period of a camera, sets go without it that need not).
     """
 
     def __init__(
@@ -86,58 +91,110 @@ class CameraSync(Generic[Message]):
         self._min_cameras = min_cameras or len(cameras)
         self._timeout_s = timeout_s
         self._heard_s: dict[str, float] = {}
+        """When each camera last sent an image in time."""
+        self._spoken_s: dict[str, float] = {}
+        """When each camera last sent any image."""
         self._reference_ns = 0
         self._max_spread_ns = max_spread_ns
         self._capacity = capacity
         self._account = account
         self._buffers: dict[str, list[Stored[Message]]] = {camera: [] for camera in cameras}
+        self._held: dict[str, list[Stored[Message]]] = {camera: [] for camera in cameras}
+        """Images from long before the last set, in the order in which they came."""
+        self._recent: dict[str, deque[tuple[int, float]]] = {camera: deque(maxlen=capacity) for camera in cameras}
+        """Stamp and arrival of the last images that were stored, taken since or not."""
         self._taken_ns: dict[str, int] = {}
 
     @property
     def buffered(self) -> int:
         """How many images wait."""
-        return sum(map(len, self._buffers.values()))
+        return sum(map(len, [*self._buffers.values(), *self._held.values()]))
 
     def add(self, camera: str, image: Stored[Message]) -> ImageSet[Message] | None:
         """Store an image; the set it completes, if it does."""
-        buffer = self._buffers[camera]
-        self._hear(camera, image.arrival_s)
+        self._hear(camera, image)
         if image.stamp_ns < self._taken_ns.get(camera, 0) - BACKWARD_JUMP_NS:
-            self._drop(camera, len(buffer), "image_time_jump")
+            self._hold(camera, image)
+            if not self._has_time_gone_back(image):
+                return None
+            for each in self._buffers:
+                self._drop_later(each, 0)
             self.rewind(image.stamp_ns)
-        elif buffer and image.stamp_ns < buffer[-1].stamp_ns - BACKWARD_JUMP_NS:
-            # A stray stamp of this camera alone: what the others and the last set say still holds.
-            self._drop_later(camera, image.stamp_ns + BACKWARD_JUMP_NS)
-        if self._refuse(camera, image.stamp_ns):
+        elif not self._store(camera, image):
             return None
-        insort(buffer, image, key=_stamp)
         start_ns = self._start_of_set(image.stamp_ns)
         if start_ns is None and self._min_cameras < len(self._buffers):
             start_ns = self._start_of_partial_set(image.arrival_s)
         if start_ns is not None:
             return self._take(start_ns)
-        self._drop(camera, max(0, len(buffer) - self._capacity), "image_overflow")
+        self._drop(camera, max(0, len(self._buffers[camera]) - self._capacity), "image_overflow")
         return None
 
     def rewind(self, now_ns: int) -> None:
-        """Time went back to about ``now_ns``: drop what is from later, and take older stamps again."""
+        """Time went back to about ``now_ns``: drop what is from later, and take older stamps again, also those held."""
         self._taken_ns.clear()
         self._reference_ns = 0
-        for camera in self._buffers:
+        for camera, held in self._held.items():
+            self._recent[camera].clear()
+            for image in held:
+                self._keep(camera, image)
+            held.clear()
             self._drop_later(camera, now_ns + BACKWARD_JUMP_NS)
 
-    def _drop_later(self, camera: str, limit_ns: int) -> None:
-        """Drop what waits of a camera from ``limit_ns`` on."""
+    def _hold(self, camera: str, image: Stored[Message]) -> None:
+        """Set aside an image from long before the last set: it is late, unless time has gone back."""
+        held = self._held[camera]
+        if any(other.stamp_ns == image.stamp_ns for other in held):
+            self._account.drop("image_duplicate")
+            return
+        held.append(image)
+        self._drop_held(camera, max(0, len(held) - self._capacity))
+
+    def _drop_held(self, camera: str, oldest: int) -> None:
+        del self._held[camera][:oldest]
+        self._account.drop("image_late", oldest)
+
+    def _has_time_gone_back(self, image: Stored[Message]) -> bool:
+        """Whether more than half of the cameras that speak have fallen back, to about the time of ``image``.
+
+        One image alone proves nothing, even of the only camera that speaks.
+        """
+        held = [images for images in self._held.values() if images]
+        agreed = [images for images in held if abs(images[-1].stamp_ns - image.stamp_ns) <= BACKWARD_JUMP_NS]
+        speaking = sum(image.arrival_s - spoken_s <= self._timeout_s for spoken_s in self._spoken_s.values())
+        return 2 * len(agreed) > speaking and sum(map(len, agreed)) > 1
+
+    def _store(self, camera: str, image: Stored[Message]) -> bool:
+        """Keep an image for its set, if it has a place in one. A camera that speaks in order again was late before."""
+        self._drop_held(camera, len(self._held[camera]))
         buffer = self._buffers[camera]
+        if buffer and image.stamp_ns < buffer[-1].stamp_ns - BACKWARD_JUMP_NS:
+            # A stray stamp of this camera alone: what the others and the last set say still holds.
+            self._drop_later(camera, image.stamp_ns + BACKWARD_JUMP_NS)
+        if self._refuse(camera, image.stamp_ns):
+            return False
+        self._keep(camera, image)
+        return True
+
+    def _keep(self, camera: str, image: Stored[Message]) -> None:
+        insort(self._buffers[camera], image, key=_stamp)
+        self._recent[camera].append((image.stamp_ns, image.arrival_s))
+
+    def _drop_later(self, camera: str, limit_ns: int) -> None:
+        """Drop what waits of a camera from ``limit_ns`` on, and forget that it came."""
+        buffer, recent = self._buffers[camera], self._recent[camera]
         keep = bisect_left(buffer, limit_ns, key=_stamp)
         later = len(buffer) - keep
         del buffer[keep:]
         self._account.drop("image_time_jump", later)
+        self._recent[camera] = deque((seen for seen in recent if seen[0] < limit_ns), recent.maxlen)
 
     def clear(self, cause: str) -> None:
         """Drop all that waits."""
         for camera, buffer in self._buffers.items():
             self._drop(camera, len(buffer), cause)
+            self._account.drop(cause, len(self._held[camera]))
+            self._held[camera].clear()
 
     def _refuse(self, camera: str, stamp_ns: int) -> bool:
         """Whether an image of that stamp has no place any more; counts why."""
@@ -198,16 +255,41 @@ class CameraSync(Generic[Message]):
         """Whether an image of the camera may yet come for a set that lacks it."""
         buffer = self._buffers[camera]
         has_later = bool(buffer) and buffer[-1].stamp_ns >= start_ns
-        return not has_later and now_s - self._heard_s[camera] < self._timeout_s
+        return not has_later and self._is_heard(camera, now_s)
 
-    def _hear(self, camera: str, arrival_s: float) -> None:
-        """Cameras that never spoke are given their time from the first image of any on; a pause of all is nobody's."""
-        if not self._heard_s:
-            self._heard_s = dict.fromkeys(self._buffers, arrival_s)
-        pause_s = arrival_s - max(self._heard_s.values())
+    def _is_heard(self, camera: str, now_s: float) -> bool:
+        return now_s - self._heard_s[camera] < self._timeout_s
+
+    def _hear(self, camera: str, image: Stored[Message]) -> None:
+        """Note an image that is in time.
+
+        Cameras that never spoke are given their time from the first image of any on; a pause of all is nobody's.
+        """
+        if not self._spoken_s:
+            self._heard_s = dict.fromkeys(self._buffers, image.arrival_s)
+        pause_s = image.arrival_s - max(self._spoken_s.values(), default=image.arrival_s)
         if pause_s >= self._timeout_s:
             self._heard_s = {other: heard_s + pause_s for other, heard_s in self._heard_s.items()}
-        self._heard_s[camera] = arrival_s
+        self._spoken_s[camera] = image.arrival_s
+        if self._is_in_time(camera, image):
+            self._heard_s[camera] = image.arrival_s
+
+    def _is_in_time(self, camera: str, image: Stored[Message]) -> bool:
+        """Whether it is worth waiting for images as far behind as this one.
+
+        It is unless most of the other cameras that are heard have passed it, or too many for a set.
+        """
+        others = [other for other in self._buffers if other != camera and self._is_heard(other, image.arrival_s)]
+        passed = sum(self._has_passed(other, image) for other in others)
+        return 2 * passed <= len(others) and passed <= len(self._buffers) - self._min_cameras
+
+    def _has_passed(self, other: str, image: Stored[Message]) -> bool:
+        """Whether the other camera's image of that time would have waited too long: it has overflowed or timed out."""
+        recent = self._recent[other]
+        if len(recent) == recent.maxlen and recent[0][0] > image.stamp_ns + self._max_spread_ns:
+            return True
+        partners_s = (seen_s for stamp_ns, seen_s in recent if stamp_ns >= image.stamp_ns - self._max_spread_ns)
+        return image.arrival_s - next(partners_s, image.arrival_s) >= self._timeout_s
 
     def _take(self, start_ns: int) -> ImageSet[Message]:
         """Of each camera the first image from ``start_ns`` on; what waited longer has missed its set.

@@ -28,6 +28,8 @@ Pixels = npt.NDArray[np.uint8]
 MAX_PIXELS = 64_000_000
 """Larger images are refused before they are decoded: a few kilobytes can claim to be gigabytes."""
 
+UINT32_MAX = 2**32 - 1
+
 MAX_ASPECT = 16
 """Longer stripes are refused: scaled to the network's height they would fill the memory."""
 
@@ -165,39 +167,91 @@ def _read_head(data: memoryview, said: str) -> tuple[str, int, int]:
         raise BadInputError("bad_image", f"{len(data)} bytes of {said!r}: {error}") from error
 
 
+@dataclass(frozen=True)
+class Window:
+    """What of a camera's full-resolution image, which K and P refer to, is in the image that it publishes.
+
+    left, top: the first pixel. size: (height, width) of the published image, None where CameraInfo gives none.
+    binning: (y, x), how many full-resolution pixels are one of it.
+    """
+
+    left: int
+    top: int
+    size: tuple[int, int] | None
+    binning: tuple[int, int]
+
+    def to_image(self, height: int, width: int) -> Array:
+        """[3, 3], full-resolution pixels -> pixels of an image of that size, be it the window's or another."""
+        down, right = (1.0 / by for by in self.binning)
+        if self.size is not None:
+            down, right = down * height / self.size[0], right * width / self.size[1]
+        return np.array([[right, 0.0, -self.left * right], [0.0, down, -self.top * down], [0.0, 0.0, 1.0]])
+
+
+def window(info: CameraInfo) -> Window:
+    """CameraInfo's size, roi and binning, as sensor_msgs defines them: the roi is cut out first, then binned.
+
+    A roi of all zeros is the whole image, a binning of 0 is 1, a size of 0 is not given. Raises BadInputError:
+    bad_camera_info, for a roi or a binning that leaves nothing of the image, or reaches out of it.
+    """
+    name, roi, binning = info.header.frame_id, info.roi, (info.binning_y or 1, info.binning_x or 1)
+    if (info.width == 0) != (info.height == 0):
+        raise BadInputError("bad_camera_info", f"size of {name!r} is {info.width}x{info.height}")
+    size = info.height, info.width
+    if roi.width or roi.height or roi.x_offset or roi.y_offset:
+        inside = not info.width or (roi.x_offset + roi.width <= info.width and roi.y_offset + roi.height <= info.height)
+        if not (roi.width and roi.height and inside):
+            found = f"roi of {name!r} is {roi.width}x{roi.height} at ({roi.x_offset}, {roi.y_offset})"
+            raise BadInputError("bad_camera_info", f"{found}, expected one within {info.width}x{info.height}, or all 0")
+        size = roi.height, roi.width
+    if not any(size):
+        return Window(roi.x_offset, roi.y_offset, None, binning)
+    binned = size[0] // binning[0], size[1] // binning[1]
+    if 0 in binned:
+        found = f"binning of {name!r} is {binning[1]}x{binning[0]}"
+        raise BadInputError("bad_camera_info", f"{found}, expected at most its {size[1]}x{size[0]} pixels")
+    return Window(roi.x_offset, roi.y_offset, binned, binning)
+
+
 def with_size(info: CameraInfo, size: tuple[int, int]) -> CameraInfo:
-    """``info`` where it says of which image size it speaks, else the same of (height, width)."""
-    if info.width or info.height:
+    """``info`` where it says of which image size it speaks, else the same of published images of (height, width).
+
+    Raises BadInputError: bad_camera_info.
+    """
+    if info.width or info.height or info.roi.width or info.roi.height:
         return info
-    sized = copy.copy(info)
-    sized.height, sized.width = size
+    sized, full = copy.copy(info), (size[0] * (info.binning_y or 1), size[1] * (info.binning_x or 1))
+    if max(full) > UINT32_MAX:
+        found = f"binning of {info.header.frame_id!r} is {info.binning_x}x{info.binning_y}"
+        raise BadInputError("bad_camera_info", f"{found}, too large for an image of {size[1]}x{size[0]}")
+    sized.height, sized.width = full
     return sized
 
 
 def intrinsics(info: CameraInfo, image: Pixels) -> Array:
-    """Camera matrix [3, 3] in pixels of ``image``, scaled if CameraInfo speaks of another size.
+    """Camera matrix [3, 3] in pixels of ``image``: K, less what roi and binning cut off, scaled to its size.
 
-    A size of 0 means that it is not given. Raises BadInputError: bad_camera_info.
+    Raises BadInputError: bad_camera_info.
     """
-    matrix = np.array(info.k, dtype=np.float64).reshape(3, 3)
-    focal_ok = matrix[0, 0] > 0 and matrix[1, 1] > 0
-    if not (np.isfinite(matrix).all() and focal_ok and (matrix[2] == (0.0, 0.0, 1.0)).all()):
-        raise BadInputError("bad_camera_info", f"K of {info.header.frame_id!r} is {matrix.tolist()}")
-    if (info.width == 0) != (info.height == 0):
-        raise BadInputError("bad_camera_info", f"size of {info.header.frame_id!r} is {info.width}x{info.height}")
-    with np.errstate(over="ignore"):
-        scaled = np.asarray(size_scale(info, image) @ matrix)
+    return in_image("K", np.array(info.k, dtype=np.float64).reshape(3, 3), info, image)
+
+
+def in_image(name: str, matrix: Array, info: CameraInfo, image: Pixels) -> Array:
+    """A camera matrix [3, 3] of CameraInfo, in pixels of ``image``; raises as `intrinsics`, which it does for K."""
+    if not is_camera_matrix(matrix):
+        raise BadInputError("bad_camera_info", f"{name} of {info.header.frame_id!r} is {matrix.tolist()}")
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = np.asarray(window(info).to_image(*image.shape[:2]) @ matrix)
     if not np.isfinite(scaled).all():
-        raise BadInputError(
-            "bad_camera_info", f"K of {info.header.frame_id!r} is {matrix.tolist()}, too large a number"
-        )
+        found = f"{name} of {info.header.frame_id!r} is {matrix.tolist()}"
+        raise BadInputError("bad_camera_info", f"{found}, too large a number")
     return scaled
 
 
-def size_scale(info: CameraInfo, image: Pixels) -> Array:
-    """[3, 3], pixels of the size that CameraInfo speaks of -> pixels of ``image``."""
-    height, width = image.shape[:2]
-    return np.diag((width / info.width, height / info.height, 1.0) if info.width else (1.0, 1.0, 1.0))
+def is_camera_matrix(matrix: Array) -> bool:
+    """Whether these [3, 3] numbers are finite, with positive focal lengths and (0, 0, 1) below."""
+    focal_ok = matrix[0, 0] > 0 and matrix[1, 1] > 0
+    return bool(np.isfinite(matrix).all() and focal_ok and (matrix[2] == (0.0, 0.0, 1.0)).all())
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,12 +30,15 @@ from std_srvs.srv import Trigger
 from tggbc_ros import backends
 from tggbc_ros.core.config import model_config
 from tggbc_ros.core.detector import Detector, Network
+from tggbc_ros.core.warm_up import warm_up
 from tggbc_ros.ros import calibration_file, param_node, params
 from tggbc_ros.ros.calibration_file import CameraCalibration
 from tggbc_ros.ros.camera_sync import BACKWARD_JUMP_NS
 from tggbc_ros.ros.ego_mask import EgoMasks, load_ego_masks
 from tggbc_ros.ros.frame_line import FrameLine
+from tggbc_ros.ros.memory_use import give_back
 from tggbc_ros.ros.outputs import Outputs
+from tggbc_ros.ros.params import Settings
 from tggbc_ros.ros.report import Identity
 from tggbc_ros.ros.self_check import SelfCheck
 from tggbc_ros.ros.ticker import Ticker
@@ -105,8 +108,17 @@ class DetectorNode(LifecycleNode):
 
     @_loud
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the network; fails, saying why in one line, where it cannot be had."""
-        settings = self.settings
+        """Load the network and run it once; fails, saying why in one line, where it cannot be had or does not run."""
+        failure = self._load(self.settings)
+        if failure:
+            give_back()
+            self.get_logger().fatal(f"cannot configure: {failure}")
+            return FAILURE
+        return super().on_configure(state)
+
+    def _load(self, settings: Settings) -> str:
+        """What there is while the node is configured; in one line why it cannot be had, empty where it can."""
+        configs = settings.pruning(), settings.memory(), settings.decode(), settings.rays(), settings.images()
         try:
             model = model_config(settings.model)
             self._calibration = calibration_file.load(settings.calibration_file, settings.camera_names)
@@ -114,15 +126,15 @@ class DetectorNode(LifecycleNode):
             network = self._load_network(
                 settings.backend, model, settings.checkpoint_path(), settings.device, settings.allow_random_weights
             )
+            warmed_up_s = warm_up(network, settings.camera_names, *configs)
             self._outputs = Outputs(self, model, settings.camera_names)
-        except (ValueError, OSError, ImportError, RuntimeError) as error:
-            self.get_logger().fatal(f"cannot configure: {error}")
-            return FAILURE
+        except (ValueError, OSError, ImportError, RuntimeError, MemoryError, FloatingPointError) as error:
+            return " ".join(str(error).split()) or type(error).__name__
         self._identity = Identity(model.name, network.weights, settings.backend, str(network.device))
-        configs = settings.pruning(), settings.memory(), settings.decode(), settings.rays(), settings.images()
         self._detector = Detector(network, *configs)
         self.get_logger().info(f"{model.name} on {network.device}, weights {network.weights}")
-        return super().on_configure(state)
+        self.get_logger().info(f"the network ran once, to warm up, in {warmed_up_s:.2f} s")
+        return ""
 
     @_loud
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -187,6 +199,7 @@ class DetectorNode(LifecycleNode):
         if self._detector is not None:
             self._detector.close()
         self._detector, self._identity, self._outputs = None, None, None
+        give_back()
 
     def _check_parameters(self, changes: list[Parameter]) -> SetParametersResult:
         """Accept or say why not: live parameters any time, the others only while nothing is loaded."""

@@ -108,30 +108,41 @@ def rig_status(cameras: Sequence[str], missing: Sequence[str], hidden: Mapping[s
     return status("rig", OK, f"{len(cameras)} cameras", values)
 
 
-def sync_status(totals: Totals, before: Totals | None, buffered: int) -> DiagnosticStatus:
+def sync_status(
+    totals: Totals, before: Totals | None, buffered: int, unanswered_s: float, settings: Settings
+) -> DiagnosticStatus:
     """Sets and drops by cause; what went wrong since ``before``, the books at the last diagnostics, decides the level.
 
-    NO_FAULTS are none.
+    NO_FAULTS are none. unanswered_s: how long images have come, for somebody, and no set was published.
     """
     values = {
         "sets_received": totals.sets_received,
         "sets_published": totals.sets_published,
         "images_waiting": buffered,
+        "unanswered_s": f"{unanswered_s:.3f}",
         **totals.drops,
     }
+    earlier = before.drops if before else {}
+    grown = [cause for cause, count in totals.drops.items() if count > earlier.get(cause, 0)]
+    faults = [cause for cause in grown if cause.startswith("set_") and cause not in NO_FAULTS]
+    if faults:
+        stuck = totals.sets_published == (before.sets_published if before else 0)
+        return status("synchroniser", ERROR if stuck else WARN, f"sets dropped: {', '.join(faults)}", values)
+    if unanswered_s > settings.diagnostics_stale_s:
+        return status("synchroniser", ERROR, f"images come, but no set was published for {unanswered_s:.1f} s", values)
     if totals.sets_received == 0:
         return status("synchroniser", WARN, "no complete set yet", values)
-    earlier = before.drops if before else {}
-    faults = [
-        cause
-        for cause, count in totals.drops.items()
-        if cause.startswith("set_") and cause not in NO_FAULTS and count > earlier.get(cause, 0)
-    ]
-    if not faults:
-        message = f"{totals.sets_published} of {totals.sets_received} sets published"
-        return status("synchroniser", OK, message, values)
-    stuck = totals.sets_published == (before.sets_published if before else 0)
-    return status("synchroniser", ERROR if stuck else WARN, f"sets dropped: {', '.join(faults)}", values)
+    if "image_overflow" in grown:
+        return status("synchroniser", WARN, "images dropped that waited for others: image_overflow", values)
+    return status("synchroniser", OK, f"{totals.sets_published} of {totals.sets_received} sets published", values)
+
+
+def of_last_set(found: DiagnosticStatus, unanswered_s: float, settings: Settings) -> DiagnosticStatus:
+    """A status that tells of the last set; where no other followed for too long it is old news, a warning at least."""
+    if unanswered_s > settings.diagnostics_stale_s:
+        found.level = max(found.level, WARN)
+        found.message = f"stale, no set for {unanswered_s:.1f} s: {found.message}"
+    return found
 
 
 @dataclass(frozen=True)

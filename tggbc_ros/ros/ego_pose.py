@@ -100,6 +100,9 @@ class EgoPose:
         self._stopping = stopping
         self._calibration = calibration
         self._newest_ns: dict[int, dict[str, int]] = defaultdict(dict)
+        self._parents: dict[str, str] = {}
+        self._held: dict[str, TransformStamped] = {}
+        """By frame of the ego pose: a sample from long before the last, late unless the next one is as old."""
         self._tf, self._error = open_buffer(settings.pose_cache_s)
         self.fixed: dict[str, str] = {}
         """Sensors whose mounting is not from TF, for want of it, and from where instead."""
@@ -231,11 +234,13 @@ class EgoPose:
     def _on_tf(self, message: TFMessage) -> None:
         for transform in message.transforms:
             if self._is_usable(transform):
+                self._parents[transform.child_frame_id] = transform.header.frame_id
                 self._store(self._tf, transform)
 
     def _on_tf_static(self, message: TFMessage) -> None:
         for transform in message.transforms:
             if self._is_usable(transform):
+                self._parents[transform.child_frame_id] = transform.header.frame_id
                 self._tf.set_transform_static(transform, "tf_static")
 
     def _on_odometry(self, message: Odometry) -> None:
@@ -256,15 +261,48 @@ class EgoPose:
             self._store(self._ego, transform)
 
     def _store(self, buffer: TransformBuffer, transform: TransformStamped) -> None:
-        """Keep a sample. One from long before its frame's last tells of a bag that began again: the rest is stale."""
+        """Keep a sample, unless it is from long before its frame's last: then it is late, or time has gone back.
+
+        Time has gone back (a bag began again) where a frame that carries the ego pose says so twice in a row.
+        """
         stamp_ns = pose_time(transform.header.stamp, self._settings.stamp_policy, self._node.get_clock())
         transform.header.stamp = Time(nanoseconds=stamp_ns).to_msg()
-        newest_ns = self._newest_ns[id(buffer)]
-        if stamp_ns < newest_ns.get(transform.child_frame_id, 0) - BACKWARD_JUMP_NS:
+        frame, newest_ns = transform.child_frame_id, self._newest_ns[id(buffer)]
+        carries_ego = buffer is self._ego
+        held = self._held.pop(frame, None) if carries_ego else None
+        if stamp_ns >= newest_ns.get(frame, 0) - BACKWARD_JUMP_NS:
+            if held is not None:
+                self._refuse_late(held)
+            newest_ns[frame] = max(stamp_ns, newest_ns.get(frame, 0))
+            buffer.set_transform(transform, "tggbc_ros")
+        elif not carries_ego or frame not in self._ego_frames():
+            self._refuse_late(transform)
+        elif held is None:
+            self._held[frame] = transform
+        else:
+            self._begin_again([held, transform])
+
+    def _begin_again(self, samples: Sequence[TransformStamped]) -> None:
+        """Time went back: forget all that changes but these samples of the ego pose, and those held of its frames."""
+        samples = [*self._held.values(), *samples]
+        self._held.clear()
+        self._newest_ns.clear()
+        for buffer in (self._tf, self._ego):
             buffer.clear()
-            newest_ns.clear()
-        newest_ns[transform.child_frame_id] = max(stamp_ns, newest_ns.get(transform.child_frame_id, 0))
-        buffer.set_transform(transform, "tggbc_ros")
+        for transform in samples:
+            self._store(self._ego, transform)
+
+    def _ego_frames(self) -> list[str]:
+        """The frames whose motion is the ego's: base_frame and those above it, as far as global_frame."""
+        frames, frame = [], self._settings.base_frame
+        while frame and frame != self._settings.global_frame and frame not in frames:
+            frames.append(frame)
+            frame = self._parents.get(frame, "")
+        return frames
+
+    def _refuse_late(self, transform: TransformStamped) -> None:
+        limit = f"more than {BACKWARD_JUMP_NS / 1e9:g} s before the frame's newest"
+        self._refuse("transform_late", f"a sample of {transform.child_frame_id!r} is from {limit}")
 
     def _is_usable(self, transform: TransformStamped) -> bool:
         try:

@@ -60,7 +60,13 @@ class FrameLine:
         self._outputs = outputs
         self._calibration = calibration
         needed = detector.network.model if settings.jpeg_decode == "reduced" else None
-        self._pictures = Pictures(needed, lambda camera: self.cameras.feeds[camera].info, calibration, masks)
+        self._pictures = Pictures(
+            needed,
+            lambda camera: self.cameras.feeds[camera].info,
+            calibration,
+            masks,
+            settings.images_rectified,
+        )
         self._decoder = ImageDecoder(self._pictures.make)
         self._stand_ins = StandIns()
         self._resets: queue.SimpleQueue[str] = queue.SimpleQueue()

@@ -9,7 +9,7 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo
 
 from tggbc_ros.core.types import Array
-from tggbc_ros.ros.convert import Pixels, intrinsics, size_scale
+from tggbc_ros.ros.convert import Pixels, in_image, intrinsics, is_camera_matrix
 from tggbc_ros.ros.drops import BadInputError
 
 FISHEYE = ("equidistant", "fisheye")
@@ -46,8 +46,10 @@ class Lenses:
         """
         if not is_distorted(info):
             return None
+        roi = info.roi
+        cut = (roi.x_offset, roi.y_offset, roi.width, roi.height, info.binning_x, info.binning_y)
         calibration = (info.k.tobytes(), info.p.tobytes(), info.d.tobytes(), info.width, info.height)
-        key = (info.distortion_model, image.shape[:2], *calibration)
+        key = (info.distortion_model, image.shape[:2], *calibration, *cut)
         known = self._known.get(camera)
         if known is None or known[0] != key:
             known = self._known[camera] = key, make_lens(info, image)
@@ -92,17 +94,29 @@ def _coefficients(info: CameraInfo) -> Array:
 
 
 def _straight_intrinsics(info: CameraInfo, image: Pixels, matrix: Array) -> Array:
-    """The left half of P, scaled to the image, where it is a camera matrix; else K's ``matrix``."""
+    """The left half of P, in pixels of the image, where it is a camera matrix; else K's ``matrix``."""
     projection = camera_matrix_of_p(info)
     if projection is None:
         return matrix
-    with np.errstate(over="ignore"):
-        scaled = np.asarray(size_scale(info, image) @ projection)
-    return scaled if np.isfinite(scaled).all() else matrix
+    return in_image("P", projection, info, image)
+
+
+def rectified_intrinsics(info: CameraInfo, image: Pixels) -> Array:
+    """Camera matrix [3, 3] of an ``image`` that was rectified before it was published: the left half of P.
+
+    K holds for it too where nothing was bent and P is all 0, as simple publishers leave it. Raises BadInputError:
+    bad_camera_info, where P is none otherwise.
+    """
+    if not any(info.p) and not is_distorted(info):
+        return intrinsics(info, image)
+    return in_image("P", _left_of_p(info), info, image)
 
 
 def camera_matrix_of_p(info: CameraInfo) -> Array | None:
     """The left half of CameraInfo.P [3, 3], where it is a camera matrix."""
-    projection = np.array(info.p, np.float64).reshape(3, 4)[:, :3]
-    usable = np.isfinite(projection).all() and (projection[2] == (0.0, 0.0, 1.0)).all()
-    return projection if usable and projection[0, 0] > 0 and projection[1, 1] > 0 else None
+    projection = _left_of_p(info)
+    return projection if is_camera_matrix(projection) else None
+
+
+def _left_of_p(info: CameraInfo) -> Array:
+    return np.array(info.p, np.float64).reshape(3, 4)[:, :3]

@@ -14,7 +14,6 @@ import numpy as np
 
 from tggbc_ros.core.geometry import box_corners, transform_points
 from tggbc_ros.core.types import Array, Boxes3D, CameraFrame
-from tggbc_ros.ros.birds_eye import birds_eye
 from tggbc_ros.ros.draw import (
     GREY,
     WHITE,
@@ -32,6 +31,8 @@ MOSAIC = (("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT"), ("CAM_BACK_LEFT", 
 """Rows of the mosaic: as if looking around from the vehicle, no image mirrored."""
 
 NEAR_M = 0.3
+FAR_M = 1e6
+"""A box with a corner farther away is not drawn: cut at the near plane, its lines would be all rounding error."""
 SMALL = 16
 """A box that covers less of an image's width than one in so many has thin edges, or it would be all edge."""
 EDGES = ((0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4), (0, 4), (1, 5), (2, 6), (3, 7))
@@ -60,7 +61,7 @@ def draw_detections(
     Of labels that would cover each other the better ones have the choice; one without room is left out.
     """
     drawn = _project(image, boxes, intrinsics, lidar2cam)
-    depth = transform_points(lidar2cam, boxes.center)[:, 2]
+    depth = dict(zip(drawn, transform_points(lidar2cam, boxes.center[list(drawn)])[:, 2], strict=True))
     for index in sorted(drawn, key=lambda index: -depth[index]):
         thickness = _thickness(image) if np.ptp(drawn[index], axis=(0, 1)).max() >= image.shape[1] / SMALL else 1
         draw_segments(image, drawn[index], palette.colors[int(boxes.label[index])], thickness)
@@ -116,12 +117,6 @@ def mosaic(images: Mapping[str, Image], cell_width: int = 800, rows: Sequence[Se
     return canvas
 
 
-def overview(frame: CameraFrame, boxes: Boxes3D, palette: Palette, truth: Boxes3D | None = None) -> Image:
-    """The mosaic of all cameras with the view from above to its right."""
-    cameras = mosaic(draw_cameras(frame, boxes, palette, truth))
-    return np.hstack([cameras, birds_eye(boxes, palette, truth, size_px=cameras.shape[0])])
-
-
 def _thickness(image: Image) -> int:
     return max(1, round(int(image.shape[1]) / 400))
 
@@ -141,12 +136,18 @@ def _fitted(image: Image, width: int, height: int) -> Image:
 
 
 def _project(image: Image, boxes: Boxes3D, intrinsics: Array, lidar2cam: Array) -> dict[int, Array]:
-    """Number of each box in view -> its edges and its line to the front [n, 2, 2] in pixels, inside the image."""
-    corners = transform_points(lidar2cam, box_corners(boxes))
+    """Number of each box in view -> its edges and its line to the front [n, 2, 2] in pixels, inside the image.
+
+    Any box will do, be its numbers as large as they may, or NaN.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        corners = transform_points(lidar2cam, box_corners(boxes))
+    near = (np.abs(corners) < FAR_M).all(axis=(1, 2))
+    corners, numbers = corners[near], np.nonzero(near)[0]
     ends = corners[:, EDGES, :]
     heading = np.stack([corners[:, :4].mean(axis=1), corners[:, (0, 3)].mean(axis=1)], axis=1)
     segments = np.concatenate([ends, heading[:, None]], axis=1)
-    owner = np.repeat(np.arange(len(boxes)), segments.shape[1])
+    owner = np.repeat(numbers, segments.shape[1])
     segments, ahead = _clip_near(segments.reshape(-1, 2, 3))
     pixels = segments[ahead] @ intrinsics.T
     lines, seen = clip_segments(pixels[..., :2] / pixels[..., 2:], image.shape[1], image.shape[0])

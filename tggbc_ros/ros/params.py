@@ -56,6 +56,9 @@ class Settings:
     camera_names: tuple[str, ...] = parameter(CAMERAS, "The cameras, in the order the network was trained with.")
     image_topic: str = parameter("camera/{camera}/image", "Image topic; {camera} stands for the camera's name.")
     camera_info_topic: str = parameter("camera/{camera}/camera_info", "CameraInfo topic; {camera} as above.")
+    images_rectified: bool = parameter(
+        False, "The images come without the distortion that their CameraInfo tells of, as image_rect; P then holds."
+    )
     image_transport: str = parameter(
         "auto",
         "raw: Image; compressed: CompressedImage, on the topic itself or with /compressed; auto: what is published.",
@@ -175,7 +178,7 @@ class Settings:
     )
     carry_ratio: float = parameter(
         CarryConfig.ratio,
-        "Share of keys that the first layer sees, by the frame before; 1.0: all of them.",
+        "Share of keys that the first layer sees, by the frame before, more than is kept in the end; 1.0: all of them.",
         span=(0.0, 1.0),
         live=True,
     )
@@ -220,7 +223,10 @@ class Settings:
         False, "Infer nothing while nobody subscribes to a topic of the node; memory then begins anew.", live=True
     )
     diagnostics_stale_s: float = parameter(
-        2.0, "A camera or ego pose from which nothing new came for longer is an error.", span=(0.01, 3600.0), live=True
+        2.0,
+        "A camera or ego pose without news for longer is an error; so are images without a set published.",
+        span=(0.01, 3600.0),
+        live=True,
     )
     diagnostics_min_rate_hz: float = parameter(
         0.0, "A camera with fewer images a second is a warning; 0: none is.", span=(0.0, 1000.0), live=True

@@ -15,7 +15,7 @@ from tggbc_ros.ros import convert
 from tggbc_ros.ros.calibration_file import CameraCalibration
 from tggbc_ros.ros.drops import BadInputError
 from tggbc_ros.ros.ego_mask import EgoMasks
-from tggbc_ros.ros.lenses import Lenses
+from tggbc_ros.ros.lenses import Lenses, rectified_intrinsics
 
 Message: TypeAlias = Image | CompressedImage
 
@@ -37,6 +37,7 @@ class Pictures:
 
     needed: the network whose image size JPEGs are decoded for, as `convert.decoded`; None: they are decoded in full.
     published: the camera's newest CameraInfo, None before the first. calibration: used where none is published.
+    rectified: whether the distortion that CameraInfo tells of has been taken out before the images were published.
     """
 
     def __init__(
@@ -45,11 +46,13 @@ class Pictures:
         published: Callable[[str], CameraInfo | None],
         calibration: Mapping[str, CameraCalibration],
         masks: EgoMasks,
+        rectified: bool = False,
     ) -> None:
         self._needed = needed
         self._published = published
         self._calibration = calibration
         self._masks = masks
+        self._rectified = rectified
         self._lenses = Lenses()
 
     def is_calibrated(self, camera: str) -> bool:
@@ -57,13 +60,14 @@ class Pictures:
         return camera in self._calibration or self._published(camera) is not None
 
     def make(self, camera: str, message: Message) -> Picture:
-        """Decode, and take the distortion out; raises BadInputError for an image or a calibration of no use."""
+        """Decode, and take out what distortion there is; raises BadInputError for an image or calibration of no use."""
         found = convert.decoded(message, self._needed)
         pixels, info = found.pixels, convert.with_size(self._info(camera), found.full_size)
-        lens = self._lenses.lens(camera, info, pixels)
+        lens = None if self._rectified else self._lenses.lens(camera, info, pixels)
         cells = self._masks.cells(camera, pixels.shape[:2], lens)
         if lens is None:
-            return Picture(pixels, convert.intrinsics(info, pixels), cells)
+            matrix = rectified_intrinsics(info, pixels) if self._rectified else convert.intrinsics(info, pixels)
+            return Picture(pixels, matrix, cells)
         return Picture(lens.straighten(pixels), lens.intrinsics, cells)
 
     def _info(self, camera: str) -> CameraInfo:

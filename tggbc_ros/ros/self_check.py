@@ -9,11 +9,26 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 
 from tggbc_ros.ros import diagnostics
+from tggbc_ros.ros.camera_topics import Feed
 from tggbc_ros.ros.drops import Totals
 from tggbc_ros.ros.frame_line import FrameLine
 from tggbc_ros.ros.memory_use import memory_use_mb
 from tggbc_ros.ros.params import Settings
 from tggbc_ros.ros.report import Identity
+
+
+class Stillness:
+    """For how long a value has been the same."""
+
+    def __init__(self, now_s: float) -> None:
+        self._value: object = None
+        self._since_s = now_s
+
+    def age_s(self, value: object, now_s: float, excused: bool = False) -> float:
+        """How long it has not changed, by the monotonic clock; time in which it is excused does not count."""
+        if value != self._value or excused:
+            self._value, self._since_s = value, now_s
+        return now_s - self._since_s
 
 
 class SelfCheck:
@@ -22,7 +37,7 @@ class SelfCheck:
     def __init__(self) -> None:
         self._line: FrameLine | None = None
         self._told: Totals | None = None
-        self._newest_pose: tuple[int | None, float] = None, 0.0
+        self._newest_pose = self._published = Stillness(0.0)
 
     def message(
         self,
@@ -35,7 +50,8 @@ class SelfCheck:
     ) -> DiagnosticArray:
         """Every status. hidden: share of its cells that a camera's ego mask hides."""
         if line is not self._line:
-            self._line, self._told, self._newest_pose = line, None, (None, time.monotonic())
+            self._line, self._told = line, None
+            self._newest_pose, self._published = Stillness(time.monotonic()), Stillness(time.monotonic())
         alive = line is not None and line.worker.is_alive()
         paused = line is not None and line.paused
         draws = line is None or line.draws
@@ -55,21 +71,28 @@ class SelfCheck:
         """What there is only while the node is active."""
         totals, before, now_s = line.account.totals(), self._told, time.monotonic()
         feeds, calibrated = line.cameras.feeds, line.calibrated
-        cameras = [diagnostics.camera_status(name, feeds[name], name in calibrated, settings, now_s) for name in feeds]
-        array.status += [
-            *cameras,
+        idle = line.paused or not any(_sends(feed, now_s, settings) for feed in feeds.values())
+        unanswered_s = self._published.age_s(totals.sets_published, now_s, excused=idle)
+        last_set = (
             diagnostics.rig_status(list(feeds), line.last_missing, hidden),
-            diagnostics.sync_status(totals, before, line.sync.buffered),
-            diagnostics.pose_status(self._pose(line, now_s), settings, totals.drops),
             diagnostics.memory_status(totals, before, line.last_step),
             diagnostics.stage_status(line.times.spreads(), settings),
             diagnostics.pruning_status(settings.pruning(), line.last_step),
+        )
+        cameras = [diagnostics.camera_status(name, feeds[name], name in calibrated, settings, now_s) for name in feeds]
+        array.status += [
+            *cameras,
+            diagnostics.sync_status(totals, before, line.sync.buffered, unanswered_s, settings),
+            diagnostics.pose_status(self._pose(line, now_s), settings, totals.drops),
+            *(diagnostics.of_last_set(status, unanswered_s, settings) for status in last_set),
         ]
         self._told = totals
 
     def _pose(self, line: FrameLine, now_s: float) -> diagnostics.Pose:
         """Age by how long the newest stamp has stood still, whatever clock it is of."""
         newest_ns = line.poses.newest_ns()
-        if newest_ns != self._newest_pose[0]:
-            self._newest_pose = newest_ns, now_s
-        return diagnostics.Pose(newest_ns, now_s - self._newest_pose[1], dict(line.poses.fixed))
+        return diagnostics.Pose(newest_ns, self._newest_pose.age_s(newest_ns, now_s), dict(line.poses.fixed))
+
+
+def _sends(feed: Feed, now_s: float, settings: Settings) -> bool:
+    return feed.last_arrival_s is not None and now_s - feed.last_arrival_s <= settings.diagnostics_stale_s

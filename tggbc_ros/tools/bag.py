@@ -9,10 +9,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from rosbags.interfaces import Qos
-from rosbags.rosbag2 import Reader, ReaderError
 from tqdm import tqdm
 
 from tggbc_ros.data.bag import STORAGES, BagWriter
+from tggbc_ros.data.bag_file import damage_named, open_bag
 from tggbc_ros.data.bag_messages import IMAGE_FORMATS
 from tggbc_ros.data.foxglove_bag import convert
 from tggbc_ros.data.nuscenes import NuScenes
@@ -51,18 +51,18 @@ def write_bag(path: Path, samples: Sequence[Sample], storage: str, images: str) 
 def describe(path: Path) -> str:
     """What a bag holds: size, time, and per topic its type, number of messages and offered quality of service."""
     files = [path] if path.is_file() else [file for file in path.iterdir() if file.is_file()]
-    with Reader(path) as reader:
-        start = datetime.fromtimestamp(reader.start_time / 1e9, tz=timezone.utc) if reader.message_count else None
+    with damage_named(path), open_bag(path) as bag:
+        start = datetime.fromtimestamp(bag.start_ns / 1e9, tz=timezone.utc) if bag.message_count else None
         lines = [
             f"bag       {path}",
             f"files     {', '.join(sorted(file.name for file in files))}",
             f"size      {sum(file.stat().st_size for file in files) / 1e6:.1f} MB",
             f"start     {start.isoformat() if start else 'no message'}",
-            f"duration  {max(reader.duration - 1, 0) / 1e9:.3f} s",
-            f"messages  {reader.message_count}",
+            f"duration  {max(bag.end_ns - bag.start_ns - 1, 0) / 1e9:.3f} s",
+            f"messages  {bag.message_count}",
         ]
-        width = max([len(connection.topic) for connection in reader.connections], default=0)
-        for connection in sorted(reader.connections, key=lambda entry: entry.topic):
+        width = max([len(connection.topic) for connection in bag.connections], default=0)
+        for connection in sorted(bag.connections, key=lambda entry: entry.topic):
             profiles = getattr(connection.ext, "offered_qos_profiles", [])
             quality = " | ".join(_quality(profile) for profile in profiles) or "not recorded"
             lines.append(f"{connection.topic:{width}}  {connection.msgcount:6d}  {connection.msgtype}  {quality}")
@@ -131,10 +131,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--data needs --scene NAME")
     try:
         print(COMMANDS[given.command](given))
-    except (OSError, ValueError, ImportError, ReaderError) as error:
+    except (OSError, ValueError, ImportError) as error:
         subject = given.bag if given.command == "info" else given.out
-        hint = "; if it holds protobuf, use convert" if "Profile is not ros2" in str(error) else ""
-        print(f"bag {given.command} {subject}: {' '.join(str(error).split())}{hint}", file=sys.stderr)
+        print(f"bag {given.command} {subject}: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     return 0
 

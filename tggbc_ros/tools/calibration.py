@@ -11,15 +11,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from rosbags.rosbag2 import Reader, ReaderError
 from rosbags.typesys.stores import ros2_jazzy as ros
 
 from tggbc_ros.core.types import Array
 from tggbc_ros.data.bag import TYPESTORE
+from tggbc_ros.data.bag_file import damage_named, open_bag
 from tggbc_ros.data.bag_messages import transform_matrix
 from tggbc_ros.data.nuscenes import NuScenes
 from tggbc_ros.data.records import CameraShot
 from tggbc_ros.ros.calibration_file import CameraCalibration, save
+from tggbc_ros.ros.convert import window
+from tggbc_ros.ros.drops import BadInputError
 from tggbc_ros.ros.lenses import camera_matrix_of_p
 from tggbc_ros.ros.params import Settings
 
@@ -36,10 +38,11 @@ def of_bag(path: Path, cameras: Sequence[str], info_topic: str, base_frame: str)
     topics = {f"/{info_topic.replace('{camera}', camera).lstrip('/')}": camera for camera in cameras}
     infos: dict[str, CameraInfo] = {}
     parents: dict[str, tuple[str, Array]] = {}
-    with Reader(path) as reader:
-        wanted = [c for c in reader.connections if c.topic in topics or c.msgtype == TFMessage.__msgtype__]
-        for connection, _, data in reader.messages(wanted):
-            message = TYPESTORE.deserialize_cdr(data, connection.msgtype)
+    with open_bag(path) as bag:
+        wanted = [c for c in bag.connections if c.topic in topics or c.msgtype == TFMessage.__msgtype__]
+        for connection, _, data in bag.messages(wanted):
+            with damage_named(path):
+                message = TYPESTORE.deserialize_cdr(data, connection.msgtype)
             if isinstance(message, TFMessage):
                 for tf in message.transforms:
                     parents.setdefault(tf.child_frame_id, (tf.header.frame_id, transform_matrix(tf.transform)))
@@ -64,17 +67,22 @@ def of_shots(shots: Sequence[CameraShot]) -> dict[str, CameraCalibration]:
 def _of_info(
     camera: str, info: CameraInfo, parents: dict[str, tuple[str, Array]], base_frame: str
 ) -> CameraCalibration:
-    intrinsics = _four(np.array(info.k, np.float64).reshape(3, 3))
+    shown = window(info)
+    if shown.size is None:
+        raise ValueError(f"CameraInfo of {camera} gives no size, expected width and height")
+    height, width = shown.size
+    to_image = shown.to_image(height, width)
+    intrinsics = _four(to_image @ np.array(info.k, np.float64).reshape(3, 3))
     mounting = _sensor2base(camera, info.header.frame_id, parents, base_frame)
     bent = bool(np.any(info.d)) or info.distortion_model in ("equidistant", "fisheye")
-    lens = (tuple(map(float, info.d)), info.distortion_model, _projection(info)) if bent else ()
-    return CameraCalibration(info.width, info.height, intrinsics, mounting, "camera2base", *lens)
+    lens = (tuple(map(float, info.d)), info.distortion_model, _projection(info, to_image)) if bent else ()
+    return CameraCalibration(width, height, intrinsics, mounting, "camera2base", *lens)
 
 
-def _projection(info: CameraInfo) -> tuple[float, ...]:
-    """fx, fy, cx, cy of P where the node would use it."""
+def _projection(info: CameraInfo, to_image: Array) -> tuple[float, ...]:
+    """fx, fy, cx, cy of P where the node would use it; to_image: as `convert.Window.to_image`."""
     matrix = camera_matrix_of_p(info)
-    return () if matrix is None else _four(matrix)
+    return () if matrix is None else _four(to_image @ matrix)
 
 
 def _four(matrix: Array) -> tuple[float, ...]:
@@ -127,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         cameras = _calibrations(given)
         save(given.out, cameras)
-    except (OSError, ValueError, ReaderError) as error:
+    except (OSError, ValueError, BadInputError) as error:
         print(f"calibration {given.command} {given.source}: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     print(f"wrote {given.out}: {', '.join(cameras)}")

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verifying = given[:1] == ["verify"]
     try:
         return verify(_verify_parser().parse_args(given[1:])) if verifying else make(_parser().parse_args(given))
-    except (ValueError, OSError, ImportError, RuntimeError) as error:
+    except (ValueError, OSError, ImportError, RuntimeError, FloatingPointError) as error:
         print(f"export: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
 

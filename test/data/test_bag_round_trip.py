@@ -1,16 +1,14 @@
-"""bag_reader: a bag gives the samples it was made from, matrices, images and annotations alike."""
+"""bag: it gives the samples it was made from, matrices, images and annotations alike."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from rosbags.rosbag2 import StoragePlugin, Writer
+from bag_samples import read_samples
 
-from tggbc_ros.data.bag import TYPESTORE, BagWriter, read_messages
-from tggbc_ros.data.bag_reader import read_samples
+from tggbc_ros.data.bag import BagWriter
 from tggbc_ros.data.nuscenes import NuScenes
 from tggbc_ros.data.records import Sample
 from tggbc_ros.data.sample_folder import moved, read_sample_folder
@@ -60,35 +58,3 @@ def test_round_trip_of_the_real_sample(tmp_path: Path, sample_dir: Path) -> None
     read = list(read_samples(write(tmp_path / "bag", samples, "mcap", "jpeg")))
     for written, back in zip(samples, read, strict=True):
         expect_same(written, back)
-
-
-@pytest.mark.parametrize(
-    ("without", "message"),
-    [
-        ("/camera/CAM_BACK/camera_info", r"no image or camera_info of \['CAM_BACK'\]"),
-        ("/camera/CAM_FRONT/image/compressed", r"no image or camera_info of \['CAM_FRONT'\]"),
-        ("/tf", "no ego pose in /tf at"),
-        ("/tf_static", r"mounting of \[\]"),
-    ],
-)
-def test_what_a_bag_lacks_is_named(tmp_path: Path, tiny_root: Path, without: str, message: str) -> None:
-    whole = write(tmp_path / "whole", list(NuScenes(tiny_root).samples("scene-0002")), "mcap", "jpeg")
-    with Writer(tmp_path / "part", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        for stamped in read_messages(whole):
-            if stamped.topic != without:
-                known = [entry for entry in writer.connections if entry.topic == stamped.topic]
-                connection = (
-                    known[0] if known else writer.add_connection(stamped.topic, stamped.msgtype, typestore=TYPESTORE)
-                )
-                data = TYPESTORE.serialize_cdr(stamped.message, stamped.msgtype)
-                writer.write(connection, stamped.timestamp_ns, data)
-    with pytest.raises(ValueError, match=f"bag .*part.*{message}"):
-        list(read_samples(tmp_path / "part"))
-
-
-def test_reference_time_without_ground_truth_is_the_newest_image(tmp_path: Path, tiny_root: Path) -> None:
-    sample = replace(next(NuScenes(tiny_root).samples("scene-0001")), annotations=None)
-    (read,) = read_samples(write(tmp_path / "bag", [sample], "mcap", "jpeg"))
-    assert read.timestamp_ns == max(shot.timestamp_ns for shot in sample.cameras)
-    newest = max(sample.cameras, key=lambda shot: shot.timestamp_ns)
-    np.testing.assert_allclose(read.ego2global, newest.ego2global, atol=1e-9)
