@@ -12,6 +12,7 @@ from tggbc_ros.core.types import StepReport
 from tggbc_ros.ros.camera_topics import Feed
 from tggbc_ros.ros.diagnostics import (
     Pose,
+    answer_patience_s,
     camera_status,
     memory_status,
     network_status,
@@ -58,7 +59,7 @@ def totals(published: int, **drops: int) -> Totals:
     ],
 )
 def test_synchroniser(before: Totals | None, now: Totals, level: bytes, message: str) -> None:
-    status = sync_status(now, before, 0, 0.1, Settings())
+    status = sync_status(now, before, 0, 0.1, 2.0)
     assert (status.level, status.message) == (level, message)
 
 
@@ -75,18 +76,18 @@ def test_synchroniser(before: Totals | None, now: Totals, level: bytes, message:
 def test_sets_that_are_not_published(
     before: Totals, now: Totals, unanswered_s: float, level: bytes, message: str
 ) -> None:
-    status = sync_status(now, before, 0, unanswered_s, Settings())
+    status = sync_status(now, before, 0, unanswered_s, 2.0)
     assert (status.level, status.message) == (level, message)
     assert values_of(status)["unanswered_s"] == f"{unanswered_s:.3f}"
-    patient = sync_status(now, before, 0, unanswered_s, Settings(diagnostics_stale_s=60.0))
+    patient = sync_status(now, before, 0, unanswered_s, 60.0)
     assert "images come" not in patient.message
 
 
 def test_images_that_wait_in_vain_are_a_warning_while_they_do() -> None:
     full = totals(5, image_overflow=9)
-    status = sync_status(full, totals(3, image_overflow=8), 48, 0.1, Settings())
+    status = sync_status(full, totals(3, image_overflow=8), 48, 0.1, 2.0)
     assert (status.level, status.message) == (WARN, "images dropped that waited for others: image_overflow")
-    assert sync_status(full, full, 48, 0.1, Settings()).level == OK
+    assert sync_status(full, full, 48, 0.1, 2.0).level == OK
 
 
 def test_what_is_known_of_the_last_set_is_old_news_once_none_follows() -> None:
@@ -97,15 +98,22 @@ def test_what_is_known_of_the_last_set_is_old_news_once_none_follows() -> None:
         lambda: pruning_status(PruningConfig(0.5), step(feasible=True)),
     )
     for make in makers:
-        fresh, stale = of_last_set(make(), 2.0, Settings()), of_last_set(make(), 12.3, Settings())
+        fresh, stale = of_last_set(make(), 2.0, 2.0), of_last_set(make(), 12.3, 2.0)
         assert (fresh.level, fresh.message) == (OK, make().message)
         assert (stale.level, stale.message) == (WARN, f"stale, no set for 12.3 s: {make().message}")
     slow = stage_status({"latency": Spread(1.0, 9e9, 9e9)}, Settings())
-    assert of_last_set(slow, 12.3, Settings()).level == ERROR
+    assert of_last_set(slow, 12.3, 2.0).level == ERROR
 
 
 def step(feasible: bool) -> StepReport:
     return StepReport(0.5, (100, 25), {}, 0.0, "", np.arange(25), num_cells=200, voters=7, feasible=feasible)
+
+
+def test_a_network_that_is_slow_by_nature_is_given_three_of_its_times() -> None:
+    settings = Settings(diagnostics_stale_s=2.0)
+    assert answer_patience_s({}, settings) == 2.0
+    assert answer_patience_s({"latency": Spread(80.0, 90.0, 5000.0)}, settings) == 2.0
+    assert answer_patience_s({"latency": Spread(9000.0, 9500.0, 9500.0)}, settings) == pytest.approx(27.0)
 
 
 def test_pruning_says_what_was_kept() -> None:

@@ -109,11 +109,12 @@ def rig_status(cameras: Sequence[str], missing: Sequence[str], hidden: Mapping[s
 
 
 def sync_status(
-    totals: Totals, before: Totals | None, buffered: int, unanswered_s: float, settings: Settings
+    totals: Totals, before: Totals | None, buffered: int, unanswered_s: float, patience_s: float
 ) -> DiagnosticStatus:
     """Sets and drops by cause; what went wrong since ``before``, the books at the last diagnostics, decides the level.
 
-    NO_FAULTS are none. unanswered_s: how long images have come, for somebody, and no set was published.
+    NO_FAULTS are none. unanswered_s: how long images have come, for somebody, and no set was published; an error
+    beyond patience_s.
     """
     values = {
         "sets_received": totals.sets_received,
@@ -128,7 +129,7 @@ def sync_status(
     if faults:
         stuck = totals.sets_published == (before.sets_published if before else 0)
         return status("synchroniser", ERROR if stuck else WARN, f"sets dropped: {', '.join(faults)}", values)
-    if unanswered_s > settings.diagnostics_stale_s:
+    if unanswered_s > patience_s:
         return status("synchroniser", ERROR, f"images come, but no set was published for {unanswered_s:.1f} s", values)
     if totals.sets_received == 0:
         return status("synchroniser", WARN, "no complete set yet", values)
@@ -137,9 +138,15 @@ def sync_status(
     return status("synchroniser", OK, f"{totals.sets_published} of {totals.sets_received} sets published", values)
 
 
-def of_last_set(found: DiagnosticStatus, unanswered_s: float, settings: Settings) -> DiagnosticStatus:
+def answer_patience_s(spreads: Mapping[str, Spread], settings: Settings) -> float:
+    """How long the next set may take: diagnostics_stale_s, or three times what sets take with a network as slow."""
+    usual_ms = spreads["latency"].p50_ms if "latency" in spreads else 0.0
+    return max(settings.diagnostics_stale_s, 3e-3 * usual_ms)
+
+
+def of_last_set(found: DiagnosticStatus, unanswered_s: float, patience_s: float) -> DiagnosticStatus:
     """A status that tells of the last set; where no other followed for too long it is old news, a warning at least."""
-    if unanswered_s > settings.diagnostics_stale_s:
+    if unanswered_s > patience_s:
         found.level = max(found.level, WARN)
         found.message = f"stale, no set for {unanswered_s:.1f} s: {found.message}"
     return found

@@ -72,19 +72,21 @@ class SelfCheck:
         totals, before, now_s = line.account.totals(), self._told, time.monotonic()
         feeds, calibrated = line.cameras.feeds, line.calibrated
         idle = line.paused or not any(_sends(feed, now_s, settings) for feed in feeds.values())
+        spreads = line.times.spreads()
+        patience_s = diagnostics.answer_patience_s(spreads, settings)
         unanswered_s = self._published.age_s(totals.sets_published, now_s, excused=idle)
         last_set = (
             diagnostics.rig_status(list(feeds), line.last_missing, hidden),
             diagnostics.memory_status(totals, before, line.last_step),
-            diagnostics.stage_status(line.times.spreads(), settings),
+            diagnostics.stage_status(spreads, settings),
             diagnostics.pruning_status(settings.pruning(), line.last_step),
         )
         cameras = [diagnostics.camera_status(name, feeds[name], name in calibrated, settings, now_s) for name in feeds]
         array.status += [
             *cameras,
-            diagnostics.sync_status(totals, before, line.sync.buffered, unanswered_s, settings),
+            diagnostics.sync_status(totals, before, line.sync.buffered, unanswered_s, patience_s),
             diagnostics.pose_status(self._pose(line, now_s), settings, totals.drops),
-            *(diagnostics.of_last_set(status, unanswered_s, settings) for status in last_set),
+            *(diagnostics.of_last_set(status, unanswered_s, patience_s) for status in last_set),
         ]
         self._told = totals
 
