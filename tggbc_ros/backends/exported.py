@@ -85,8 +85,10 @@ def find_export(model: ModelConfig, checkpoint: Path | None) -> tuple[Path, Mani
 
     Raises ExportError for one that is damaged or of another model.
     """
-    folder = checkpoint if checkpoint is not None and checkpoint.is_dir() else cached_export(model, checkpoint)
-    manifest = read(folder)
+    if checkpoint is not None and checkpoint.is_dir():
+        folder, manifest = checkpoint, read(checkpoint)
+    else:
+        folder, manifest = cached_export(model, checkpoint)
     if manifest.model != model:
         raise ExportError(
             f"{folder} is an export of model {manifest.model.name}"
