@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -30,12 +32,14 @@ def invert_rigid(a2b: Array) -> Array:
 
 
 def rotation_from_quaternion(x: float, y: float, z: float, w: float) -> Array:
-    """Rotation [3, 3] of a quaternion in ROS order; raises if its norm is not 1 within 1 %."""
-    quaternion = np.array([x, y, z, w], dtype=np.float64)
-    norm = float(np.linalg.norm(quaternion))
+    """Rotation [3, 3] of a quaternion in ROS order; raises if its norm is not 1 within 1 %.
+
+    In plain floats: transforms come by the hundred a second, and for four numbers NumPy takes ten times as long.
+    """
+    norm = math.hypot(x, y, z, w)
     if not abs(norm - 1.0) <= 0.01:
-        raise ValueError(f"quaternion (x, y, z, w) = {quaternion.tolist()} has norm {norm:.4g}, expected 1")
-    x, y, z, w = quaternion / norm
+        raise ValueError(f"quaternion (x, y, z, w) = {[x, y, z, w]} has norm {norm:.4g}, expected 1")
+    x, y, z, w = x / norm, y / norm, z / norm, w / norm
     return np.array(
         [
             [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],

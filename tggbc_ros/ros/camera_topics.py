@@ -110,9 +110,8 @@ class CameraTopics:
         self._account = account
         self._on_image = on_image
         self.feeds = {camera: self._feed(camera) for camera in settings.camera_names}
-        self._looked_s = 0.0
+        self._timer = node.create_timer(LOOK_PERIOD_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._look()
-        self._timer = node.create_timer(LOOK_PERIOD_S, self._look_if_due, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def close(self) -> None:
         """Receive no more."""
@@ -126,14 +125,8 @@ class CameraTopics:
         info_topic = self._settings.camera_info_topic.replace("{camera}", camera)
         return Feed(image_candidates(topic, self._settings.image_transport), [(CameraInfo, info_topic)])
 
-    def _look_if_due(self) -> None:
-        found = all(feed.source and feed.info_source for feed in self.feeds.values())
-        if not found or time.monotonic() - self._looked_s >= LOOK_AGAIN_S:
-            self._look()
-
     def _look(self) -> None:
         """Subscribe to what has appeared; subscribe anew where the offer has changed."""
-        self._looked_s = time.monotonic()
         for camera, feed in self.feeds.items():
             source = self._choose(feed.candidates) or feed.source
             if source is not None and source != feed.source:
@@ -143,6 +136,8 @@ class CameraTopics:
             if source is not None and source != feed.info_source:
                 self._subscribe(feed, "info", source, partial(self._store_info, camera))
                 feed.info_source = source
+        found = all(feed.source and feed.info_source for feed in self.feeds.values())
+        self._timer.timer_period_ns = round(1e9 * (LOOK_AGAIN_S if found else LOOK_PERIOD_S))
 
     def _choose(self, candidates: Sequence[Candidate]) -> Source | None:
         """The first candidate that is published, or the only one there can be; None: nothing to choose by."""

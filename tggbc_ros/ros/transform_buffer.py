@@ -16,7 +16,7 @@ from geometry_msgs.msg import Transform, TransformStamped
 from rclpy.time import Time
 from scipy.spatial.transform import Rotation, Slerp
 
-from tggbc_ros.core.geometry import invert_rigid, rigid
+from tggbc_ros.core.geometry import invert_rigid, rigid, rotation_from_quaternion
 from tggbc_ros.core.types import Array
 
 
@@ -110,7 +110,7 @@ class TransformBuffer:
         stamp = message.header.stamp
         rotation, translation = message.transform.rotation, message.transform.translation
         matrix = rigid(
-            Rotation.from_quat([rotation.x, rotation.y, rotation.z, rotation.w]).as_matrix(),
+            rotation_from_quaternion(rotation.x, rotation.y, rotation.z, rotation.w),
             [translation.x, translation.y, translation.z],
         )
         with self._lock:
