@@ -25,6 +25,9 @@ from tggbc_ros.ros.params import CAMERAS
 
 HEIGHT, WIDTH = 900, 1600
 JPEG_QUALITY = 85
+STAMP_AT = 4
+"""The stamp comes first in a serialised message, after CDR's own four bytes."""
+
 OCTAVES = ((9, 16, 60.0), (45, 80, 30.0), (225, 400, 4.0), (900, 1600, 0.5))
 """Rows, columns and strength of the noise that an image is made of: as a JPEG as large as those of nuScenes."""
 
@@ -109,10 +112,14 @@ class Cameras(Node):
     def _publish(self, place: int, stamp_ns: int) -> None:
         """One camera's image, with the pose it was taken from before it."""
         self._tf.publish(TFMessage(transforms=[transform(ego2global(stamp_ns), "map", "base_link", stamp_ns)]))
-        stamp = divmod(stamp_ns, 1_000_000_000)
         for publisher, message in ((self._infos, self._info_bytes), (self._images, self._image_bytes)):
-            struct.pack_into("<iI", message[place], 4, *stamp)  # the stamp comes first, after CDR's own four bytes
-            publisher[place].publish(bytes(message[place]))
+            publisher[place].publish(stamped(message[place], stamp_ns))
+
+
+def stamped(message: bytearray, stamp_ns: int) -> bytes:
+    """A serialised message that begins with a header, with that stamp written into it."""
+    struct.pack_into("<iI", message, STAMP_AT, *divmod(stamp_ns, 1_000_000_000))
+    return bytes(message)
 
 
 def ego2global(stamp_ns: int) -> Array:

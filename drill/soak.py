@@ -6,7 +6,6 @@ import array
 import math
 import os
 import statistics
-import struct
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from std_msgs.msg import Header
 from tggbc_ros.msg import FrameReport
 from tqdm import tqdm
 
+from bench.ros_rig import stamped
 from drill.ground import Ground
 from drill.node import NodeOptions
 from drill.table import PLAIN, with_model
@@ -29,9 +29,6 @@ from tggbc_ros.ros.params import CAMERAS
 RATE_HZ = 12.0
 SIZE = 900, 1600
 PICTURES = 8
-STAMP_AT = 4
-"""The stamp comes first in a serialised message, after CDR's own four bytes."""
-
 WARM_UP_SHARE, WARM_UP_S = 0.2, 60.0
 MAX_BOXES = 50
 LEAST_SPIN_S = 0.005
@@ -93,9 +90,7 @@ def _images(ground: Ground, pictures: Mapping[str, Sequence[bytearray]]) -> dict
     """The set with the ground's number, other pictures than those of the set before."""
     found = {}
     for place, (camera, stamp_ns) in enumerate(ground.rig.stamps_ns(ground.index).items()):
-        message = pictures[camera][(ground.index + place) % PICTURES]
-        struct.pack_into("<iI", message, STAMP_AT, *divmod(stamp_ns, 1_000_000_000))
-        found[camera] = bytes(message)
+        found[camera] = stamped(pictures[camera][(ground.index + place) % PICTURES], stamp_ns)
     return found
 
 

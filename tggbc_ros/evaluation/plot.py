@@ -40,10 +40,7 @@ def accuracy_plot(rows: Sequence[Row], path: Path, title: str) -> bool:
     right.margins(x=0.15)
     left.legend(loc="lower right", frameon=False)
     right.set_title("numbers: keep ratio", loc="right", fontsize=9, color="0.4")
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(figure)
-    figure.savefig(path)
+    _save(figure, path, title)
     return True
 
 
@@ -60,15 +57,11 @@ def variants_plot(rows: Sequence[Row], path: Path, title: str) -> None:
     names.set_axis_off()
     listed = "\n".join(f"{number:>2}  {row['variant']}" for number, row in enumerate(rows, start=1))
     names.text(0.0, 1.0, listed, va="top", family="monospace", fontsize=7.5, linespacing=1.6)
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(figure)
-    figure.savefig(path)
+    _save(figure, path, title)
 
 
 def _numbered(axes: Axes, rows: Sequence[Row], column: str, label: str) -> None:
-    blue, green, red = load_palette(()).curves["mAP"]
-    color = red / 255, green / 255, blue / 255
+    color = _color("mAP")
     axes.scatter([row[column] for row in rows], [row["mAP"] for row in rows], s=16, color=color, zorder=3)
     for number, row in enumerate(rows, start=1):
         axes.annotate(f"{number}", (row[column], row["mAP"]), (4, 3), textcoords="offset points", fontsize=8)
@@ -78,8 +71,7 @@ def _numbered(axes: Axes, rows: Sequence[Row], column: str, label: str) -> None:
 
 def _curves(axes: Axes, rows: Sequence[Row], column: str, label: str) -> None:
     for score, marker in SCORES.items():
-        blue, green, red = load_palette(()).curves[score]
-        color = red / 255, green / 255, blue / 255
+        color = _color(score)
         axes.plot([row[column] for row in rows], [row[score] for row in rows], color=color, marker=marker, label=score)
     _style(axes, label)
 
@@ -88,3 +80,16 @@ def _style(axes: Axes, label: str) -> None:
     axes.set_xlabel(label)
     axes.grid(visible=True, alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _color(score: str) -> tuple[float, float, float]:
+    """The palette's, as Matplotlib takes it: red, green, blue of 0 to 1."""
+    blue, green, red = load_palette(()).curves[score]
+    return red / 255, green / 255, blue / 255
+
+
+def _save(figure: Figure, path: Path, title: str) -> None:
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    FigureCanvasAgg(figure)
+    figure.savefig(path)
