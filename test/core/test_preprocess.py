@@ -26,6 +26,8 @@ from tggbc_ros.core.preprocess import (
 from tggbc_ros.core.types import CameraFrame, Rig
 
 MODELS = pytest.mark.parametrize("model", [R50_704, VOV_800], ids=lambda model: model.name)
+EXACT, FAST = PreprocessConfig("exact"), PreprocessConfig("fast")
+FILTERS = pytest.mark.parametrize("config", [EXACT, FAST], ids=lambda config: config.resize)
 SIZES = [(900, 1600), (1080, 1920), (720, 1280), (1200, 1920), (480, 640), (376, 1241), (901, 1601), (200, 300)]
 
 
@@ -63,7 +65,7 @@ def test_equal_to_the_original_pipeline_bit_for_bit(case: str, model: ModelConfi
     image = np.kron(golden["img_lowres_bgr"], np.ones((20, 20, 1), np.uint8))
     rig = Rig(("CAM",), golden["intrinsic_in"][None, :3, :3], golden["extrinsic"][None].astype(np.float64))
     frame = CameraFrame((image,), rig, 0, np.eye(4))
-    inputs = preprocess(frame, model, "cpu")
+    inputs = preprocess(frame, model, "cpu", EXACT)
     np.testing.assert_array_equal(inputs.images[0, 0].permute(1, 2, 0).numpy(), golden["out_img_hwc"])
     np.testing.assert_array_equal(raw_to_network(frame, model)[0] @ rig.intrinsics[0], golden["out_intrinsic"][:3, :3])
     np.testing.assert_array_equal(inputs.intrinsics[0, 0].numpy(), golden["out_intrinsic"][:3, :3].astype(np.float32))
@@ -80,7 +82,8 @@ def test_real_images_give_the_recorded_network_input(model: str, golden_dir: Pat
     images = tuple(cv2.imread(str(sample_dir / cameras[name]["file"])) for name in names)
     intrinsics = np.array([cameras[name]["cam2img"] for name in names])
     lidar2cam = np.array([cameras[name]["lidar2cam"] for name in names])
-    inputs = preprocess(CameraFrame(images, Rig(tuple(names), intrinsics, lidar2cam), 0, np.eye(4)), config, "cpu")
+    frame = CameraFrame(images, Rig(tuple(names), intrinsics, lidar2cam), 0, np.eye(4))
+    inputs = preprocess(frame, config, "cpu", EXACT)
     difference = np.abs(inputs.images[..., ::8, ::8].numpy() - golden["in.img_every8"])
     assert difference.max() <= 2 / min(config.std) + 1e-5
     assert (difference > 1e-5).mean() < 0.01  # a JPEG decoder may round a few pixels otherwise
@@ -94,7 +97,7 @@ def test_rows_that_are_cut_away_may_be_left_out_without_changing_a_pixel(
     size: tuple[int, int], model: ModelConfig
 ) -> None:
     image = noise(*size)
-    planes = preprocess(camera_frame(image), model, "cpu").images[0, 0]
+    planes = preprocess(camera_frame(image), model, "cpu", EXACT).images[0, 0]
     expected = whole_image_resized_then_cut(image, model)
     np.testing.assert_allclose(grey_levels(planes, model), expected, rtol=0, atol=1e-3)
 
@@ -155,21 +158,19 @@ def test_cameras_keep_their_order_their_sizes_and_their_matrices() -> None:
     assert inputs.lidar2img.dtype == inputs.intrinsics.dtype == inputs.images.dtype == torch.float32
 
 
-def test_a_view_into_a_larger_image_is_read_right() -> None:
+@FILTERS
+def test_a_view_into_a_larger_image_is_read_right(config: PreprocessConfig) -> None:
     large = noise(1000, 1800)
     view = large[50:950, 100:1700]
-    inside, copied = (preprocess(camera_frame(image), R50_704, "cpu").images for image in (view, view.copy()))
+    inside, copied = (preprocess(camera_frame(image), R50_704, "cpu", config).images for image in (view, view.copy()))
     assert torch.equal(inside, copied)
-
-
-FAST = PreprocessConfig(resize="fast")
 
 
 @MODELS
 @pytest.mark.parametrize("size", [(900, 1600), (1080, 1920), (901, 1601), (200, 300)])
 def test_the_fast_filter_is_the_same_filter_but_for_rounding(size: tuple[int, int], model: ModelConfig) -> None:
     frame = camera_frame(noise(*size))
-    exact, fast = (preprocess(frame, model, "cpu", config).images[0, 0] for config in (None, FAST))
+    exact, fast = (preprocess(frame, model, "cpu", config).images[0, 0] for config in (EXACT, FAST))
     apart = np.abs(grey_levels(fast, model) - grey_levels(exact, model)).round()
     assert apart.max() <= (1 if fit_image(*size, model).scale < 1.0 else 2)
     assert 0 < (apart > 0).mean() < 0.01
@@ -183,8 +184,8 @@ def test_the_fast_filter_takes_images_that_may_not_be_written_to(recwarn: pytest
     assert not recwarn.list
 
 
-@pytest.mark.parametrize("config", [None, FAST], ids=["exact", "fast"])
-def test_cameras_side_by_side_are_cameras_one_after_the_other(config: PreprocessConfig | None) -> None:
+@FILTERS
+def test_cameras_side_by_side_are_cameras_one_after_the_other(config: PreprocessConfig) -> None:
     frame = camera_frame(*(noise(90, 160, seed) for seed in range(6)))
     with open_pool() as pool:
         together = preprocess(frame, R50_704, "cpu", config, pool).images
@@ -243,7 +244,8 @@ def test_hidden_pixels_hide_the_cells_they_mostly_cover(size: tuple[int, int], m
 @pytest.mark.parametrize("size", [*SIZES, (256, 704), (320, 800)])
 def test_network_images_are_those_of_the_cpu_to_the_bit(size: tuple[int, int], model: ModelConfig) -> None:
     frame = camera_frame(noise(*size))
-    assert torch.equal(network_images(frame, model, torch.device("cpu")), preprocess(frame, model, "cpu").images[0])
+    expected = preprocess(frame, model, "cpu", EXACT).images[0]
+    assert torch.equal(network_images(frame, model, torch.device("cpu")), expected)
 
 
 def mixed_rig() -> CameraFrame:
@@ -260,7 +262,7 @@ def mixed_rig() -> CameraFrame:
 def test_cameras_of_several_sizes_and_one_that_is_missing() -> None:
     frame = mixed_rig()
     found = network_images(frame, R50_704, torch.device("cpu"))
-    assert torch.equal(found, preprocess(frame, R50_704, "cpu").images[0])
+    assert torch.equal(found, preprocess(frame, R50_704, "cpu", EXACT).images[0])
     assert not found[3].any() and found[[0, 1, 2, 4]].any(dim=3).any(dim=2).all()
 
 
@@ -269,7 +271,7 @@ def test_cameras_of_several_sizes_and_one_that_is_missing() -> None:
 def test_cuda_gives_the_cpus_exact_images(resize: str) -> None:
     frame = mixed_rig()
     found = preprocess(frame, R50_704, "cuda", PreprocessConfig(resize))
-    expected = preprocess(frame, R50_704, "cpu")
+    expected = preprocess(frame, R50_704, "cpu", EXACT)
     assert found.images.is_cuda
     assert torch.equal(found.images.cpu(), expected.images)
     assert torch.equal(found.lidar2img.cpu(), expected.lidar2img)

@@ -8,7 +8,7 @@ import torch
 from mmdet3d.structures import LiDARInstance3DBoxes
 from tiny_setup import TinySetup
 
-from tggbc_ros.core.config import R50_704
+from tggbc_ros.core.config import R50_704, PreprocessConfig
 from tggbc_ros.core.preprocess import preprocess
 from tggbc_ros.data.nuscenes import NuScenes
 from tggbc_ros.data.records import CAMERA_NAMES
@@ -54,7 +54,7 @@ def test_images_and_matrices_for_testing_are_the_nodes(tiny: TinySetup) -> None:
     given["img"] = [np.asarray(image) for image in frame.images]
     given["cam2img"], given["lidar2cam"] = list(frame.rig.intrinsics), list(frame.rig.lidar2cam)
     found = FitCameraImages("r50_704").transform(given)
-    node = preprocess(frame, R50_704, "cpu")
+    node = preprocess(frame, R50_704, "cpu", PreprocessConfig("exact"))
     pixels = torch.from_numpy(np.stack(found["img"])[..., ::-1].copy()).permute(0, 3, 1, 2).float()
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (R50_704.mean, R50_704.std))
     torch.testing.assert_close((pixels - mean) / std, node.images[0], atol=1e-5, rtol=0)

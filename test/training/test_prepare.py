@@ -11,7 +11,7 @@ import pytest
 import torch
 from squares_world import TINY
 
-from tggbc_ros.core.config import DecodeConfig
+from tggbc_ros.core.config import DecodeConfig, PreprocessConfig
 from tggbc_ros.core.decode import decode_boxes
 from tggbc_ros.core.preprocess import preprocess
 from tggbc_ros.core.types import NetworkOutput
@@ -40,7 +40,7 @@ def test_arrays_hold_what_the_reader_and_the_preprocessing_give(drive: Path, tmp
     batch = table.batch([0, 3], MODEL, torch.device("cpu"))
     assert batch.fresh.tolist() == [True, False]
     for index, row in enumerate((0, 3)):
-        expected = preprocess(samples[row].camera_frame(), MODEL, "cpu")
+        expected = preprocess(samples[row].camera_frame(), MODEL, "cpu", PreprocessConfig("exact"))
         assert torch.allclose(batch.inputs.images[index], expected.images[0], atol=1e-5)
         assert torch.equal(batch.inputs.lidar2img[index], expected.lidar2img[0])
         assert torch.equal(batch.inputs.intrinsics[index], expected.intrinsics[0])

@@ -68,9 +68,13 @@ def key_importance(query: torch.Tensor, key: torch.Tensor, weight: torch.Tensor)
     rows = -(-count // -(-batch * count * keys // SCORING_CHUNK))
     query, weight = query / math.sqrt(dims), weight.to(precision)[:, None] / heads
     importance = key.new_zeros(batch, 1, keys, dtype=precision)
+    # Written anew for every chunk: fresh pages from the system would take longer than the softmax.
+    scores, attention = key.new_empty(batch, rows, keys), key.new_empty(batch, rows, keys, dtype=precision)
     for head in range(heads):
         keys_of_head = key[:, head].contiguous()  # side by side: half the time of the product below
-        for part in (slice(start, start + rows) for start in range(0, count, rows)):
-            scores = query[:, head, part] @ keys_of_head.transpose(-1, -2)
-            importance.baddbmm_(weight[..., part], torch.softmax(scores, dim=-1, dtype=precision))
+        for start in range(0, count, rows):
+            part, size = slice(start, start + rows), min(rows, count - start)
+            torch.matmul(query[:, head, part], keys_of_head.transpose(-1, -2), out=scores[:, :size])
+            torch.softmax(scores[:, :size], dim=-1, dtype=precision, out=attention[:, :size])
+            importance.baddbmm_(weight[..., part], attention[:, :size])
     return importance[:, 0]

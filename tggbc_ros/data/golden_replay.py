@@ -12,7 +12,7 @@ import torch
 
 from tggbc_ros.core import memory as temporal
 from tggbc_ros.core.checkpoint import load_into, to_official
-from tggbc_ros.core.config import MODELS, DecodeConfig
+from tggbc_ros.core.config import MODELS, DecodeConfig, PreprocessConfig
 from tggbc_ros.core.decode import decode_boxes
 from tggbc_ros.core.model import StreamPETR
 from tggbc_ros.core.preprocess import preprocess
@@ -149,7 +149,7 @@ def sample_inputs(golden: GoldenFile, module: StreamPETR, folder: Path) -> Itera
     The vehicle moves; the images, and what the vehicle's motion between them does to their matrices, stay.
     """
     samples = moved_samples(golden, folder)
-    inputs = preprocess(samples[0].camera_frame(), golden.model, "cpu")
+    inputs = preprocess(samples[0].camera_frame(), golden.model, "cpu", PreprocessConfig("exact"))
     features = module.encode(inputs.images)
     for frame, sample in zip(golden.frames, samples, strict=True):
         yield FrameInput(

@@ -23,6 +23,7 @@ import rclpy
 import torch
 
 from tggbc_ros.core.checkpoint import to_official
+from tggbc_ros.core.config import PreprocessConfig
 from tggbc_ros.core.geometry import transform_boxes
 from tggbc_ros.core.preprocess import preprocess, raw_to_network
 from tggbc_ros.core.types import Boxes3D, CameraFrame, Rig
@@ -104,7 +105,7 @@ def check_pipeline(golden: GoldenFile) -> Iterator[Check]:
     image = arrays["img_lowres_bgr"].repeat(20, axis=0).repeat(20, axis=1)
     rig = Rig(("camera",), arrays["intrinsic_in"][None, :3, :3], arrays["extrinsic"][None].astype(np.float64))
     frame = CameraFrame((image,), rig, 0, np.eye(4))
-    inputs = preprocess(frame, model, "cpu")
+    inputs = preprocess(frame, model, "cpu", PreprocessConfig("exact"))
     pixels = inputs.images[0, 0].permute(1, 2, 0).numpy()
     intrinsics = raw_to_network(frame, model)[0] @ rig.intrinsics[0]
     lidar2img = inputs.lidar2img[0, 0].numpy()
@@ -161,6 +162,7 @@ def publish_case(
         for sample in samples:
             bag.write(sample)
     parameters = {"model": golden.model.name, "checkpoint": str(checkpoint), "keep_ratio": 1.0, "device": "cpu"}
+    parameters["resize"] = "exact"
     live = {"keep_ratio": pruning.keep_ratio, "prune_layers": pruning.layers, "prune_queries": pruning.queries}
     with replay(folder / "case", len(samples), parameters, live, folder) as client:
         return {stamp: (client.boxes[stamp], report) for stamp, report in client.reports.items()}

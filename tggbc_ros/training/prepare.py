@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tggbc_ros.core.config import ModelConfig
+from tggbc_ros.core.config import ModelConfig, PreprocessConfig
 from tggbc_ros.core.preprocess import preprocess
 from tggbc_ros.core.types import Boxes3D
 from tggbc_ros.data.nuscenes import NuScenes
@@ -117,7 +117,7 @@ def _write_images(
     std, mean = (np.array(values, dtype=np.float32).reshape(3, 1, 1) for values in (model.std, model.mean))
 
     def one(row: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        inputs = preprocess(samples[row].camera_frame(), model, "cpu")
+        inputs = preprocess(samples[row].camera_frame(), model, "cpu", PreprocessConfig("exact"))
         images[row] = np.rint(inputs.images[0].numpy() * std + mean).astype(np.uint8)
         return inputs.intrinsics[0].numpy(), inputs.lidar2img[0].numpy()
 
