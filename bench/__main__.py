@@ -23,7 +23,7 @@ from bench.decoder import Row, Setting, measure_shape
 from bench.engines import ENGINES
 from bench.frames import measure_frames
 from bench.measure import load_average
-from bench.modes import KEEP_RATIOS, TRIMS, all_modes
+from bench.modes import KEEP_RATIOS, TRIMS, Mode, all_modes
 from bench.shapes import SHAPES
 from bench.table import before_table, decoder_table, frames_table, goals_table
 from tggbc_ros.backends.torch_backend import TorchNetwork, find_device
@@ -40,14 +40,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     try:
-        device = find_device(options.device)
+        device, modes = find_device(options.device), _modes(options)
     except ValueError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
     options.out.mkdir(parents=True, exist_ok=True)
     machine = _machine(device)
     print(", ".join(f"{name} {value}" for name, value in machine.items()))
-    rows = measure_decoders(options, device)
+    rows = measure_decoders(options, modes, device)
     _write(options.out / "bench.json", rows)
     before = [measure_before(SHAPES[name], device, _repeats(options)) for name in _shapes(options)]
     print(f"{before_table(before)}\n")
@@ -86,12 +86,11 @@ def _positive(text: str) -> int:
     return number
 
 
-def measure_decoders(options: argparse.Namespace, device: torch.device) -> list[Row]:
+def measure_decoders(options: argparse.Namespace, modes: Sequence[Mode], device: torch.device) -> list[Row]:
     """All shapes, dtypes and engines, one after the other, each printed as soon as it is there."""
     cuda = device.type == "cuda"
     dtypes = options.dtype or (["float32", "float16"] if cuda else ["float32"])
     engines = options.engine or (["eager", "graphs"] if cuda else ["eager"])
-    modes = all_modes(options.keep_ratios, options.trims)
     wanted = [(shape, dtype, engine) for dtype in dtypes for engine in engines for shape in _shapes(options)]
     rows: list[Row] = []
     for shape, dtype, engine in tqdm(wanted, desc="decoder", unit="shape", disable=None):
@@ -111,6 +110,15 @@ def measure_models(options: argparse.Namespace, device: torch.device) -> list[Ro
     for name in tqdm(names, desc="frames", unit="model", disable=None):
         rows += measure_frames(TorchNetwork.load(MODELS[name], None, str(device)), _repeats(options))
     return rows
+
+
+def _modes(options: argparse.Namespace) -> list[Mode]:
+    """Raises ValueError for shares and trims that a decoder of these shapes cannot follow."""
+    modes = all_modes(options.keep_ratios, options.trims)
+    for mode in modes:
+        for name in _shapes(options):
+            mode.pruning.check_layers(SHAPES[name].num_layers)
+    return modes
 
 
 def _shapes(options: argparse.Namespace) -> Sequence[str]:

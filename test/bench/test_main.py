@@ -37,6 +37,21 @@ def test_a_wrong_option_is_named(option: str, value: str, capsys: pytest.Capture
     assert option in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["--keep-ratios", "0"], "keep_ratio is 0.0, expected"),
+        (["--trims", "7"], "prune_layers is 7, expected 1 to 6, the number of decoder layers"),
+    ],
+)
+def test_pruning_that_no_decoder_can_follow_is_an_error(
+    given: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert program.main([*given, "--device", "cpu", "--out", str(tmp_path)]) == 2
+    assert words in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_device_that_is_not_there_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert program.main(["--device", "cuda:99"]) == 2
     assert "cuda:99" in capsys.readouterr().err

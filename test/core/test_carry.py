@@ -76,10 +76,24 @@ def test_importance_is_what_was_found_and_what_was_not_looked_at_ages() -> None:
     seen = torch.arange(0, CELLS, 2)[None]
     found = torch.rand(1, CELLS // 2) + 0.1
     second = carry.after_frame(first, output_with(seen, 3 * found), CELLS, config)
-    torch.testing.assert_close(second.importance[0, 1::2], 0.8 * importance[0, 1::2])
-    held = importance[0, ::2].sum()
-    torch.testing.assert_close(second.importance[0, ::2], found[0] * held / found.sum())
+    expected = 0.8 * importance[0]
+    expected[::2] = found[0] * importance[0, ::2].sum() / found.sum()
+    torch.testing.assert_close(second.importance[0], expected * importance.sum() / expected.sum())
     assert (first.frame, second.frame) == (1, 2)
+
+
+def test_importance_does_not_fade_away_in_hours() -> None:
+    """What nobody looks at ages by half a frame, so that single precision would end after some 300 of them."""
+    config, generator = CarryConfig(0.5, decay=0.5), torch.Generator().manual_seed(0)
+    state = carry.after_frame(None, output_with(torch.arange(CELLS)[None], torch.ones(1, CELLS)), CELLS, config)
+    true = torch.linspace(1, 2, CELLS)
+    for _ in range(1000):
+        seen = torch.randperm(CELLS, generator=generator)[: CELLS // 2].sort().values[None]
+        state = carry.after_frame(state, output_with(seen, true[seen]), CELLS, config)
+        assert float(state.importance.sum()) == pytest.approx(CELLS, rel=1e-2)
+    whole = output_with(torch.arange(CELLS)[None], true[None])
+    ranked = carry.after_frame(state, whole, CELLS, config).importance[0]
+    assert ranked.argsort().tolist() == list(range(CELLS))
 
 
 def test_the_first_trim_counts_and_without_one_nothing_is_carried() -> None:

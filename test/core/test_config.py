@@ -52,6 +52,10 @@ def test_keep_ratio_outside_its_range_is_refused(ratio: float) -> None:
             {"keep": KeepConfig("budget", max_ratio=0.5), "carry": CarryConfig(0.5)},
             "max_keep_ratio is 0.5, expected less than carry_ratio, 0.5",
         ),
+        (
+            {"keep": KeepConfig("mass", min_ratio=0.3), "carry": CarryConfig(0.3)},
+            "min_keep_ratio is 0.3, expected less than carry_ratio, 0.3",
+        ),
     ],
 )
 def test_bad_pruning_is_refused(given: dict, words: str) -> None:

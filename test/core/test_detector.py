@@ -317,6 +317,14 @@ def test_a_budget_out_of_reach_ends_at_the_least_ratio_and_says_so(network: Torc
     assert report.feasible and report.keys == (KEYS,) * 3
 
 
+def test_new_bounds_of_a_budget_hold_from_the_next_frame_on(network: TorchNetwork) -> None:
+    detector = Detector(network, PruningConfig(0.8, keep=KeepConfig("budget", budget_ms=1e6)))
+    for step, (low, high, keys) in enumerate(((0.1, 1.0, 115), (0.1, 0.3, 43), (0.25, 0.25, 36), (0.5, 0.9, 72))):
+        keep = KeepConfig("budget", min_ratio=low, max_ratio=high, budget_ms=1e6)
+        detector.pruning = PruningConfig(0.8, keep=keep)
+        assert detector.step(frame_at(0.5 * step))[1].keys[-1] == keys
+
+
 def test_an_ample_budget_gives_all_keys(network: TorchNetwork) -> None:
     detector = Detector(network, PruningConfig(0.2, keep=KeepConfig("budget", budget_ms=1e6)))
     reports = [detector.step(frame_at(0.5 * step))[1] for step in range(5)]

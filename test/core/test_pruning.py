@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tggbc_ros.core import attention, pruning
-from tggbc_ros.core.config import KeepConfig, PruningConfig
+from tggbc_ros.core.config import CarryConfig, KeepConfig, PruningConfig
 from tggbc_ros.core.types import Tokens, Trim
 
 HEADS, DIMS = 4, 8
@@ -138,6 +138,20 @@ def test_shares_are_of_all_cells_also_where_fewer_keys_are_to_start_with() -> No
         None, 500, 250
     )
     assert pruning.plan(PruningConfig(0.7), 1000, 600, 3) == exactly(None, None, None)
+
+
+def test_what_is_carried_is_found_by_a_first_trim_even_where_no_key_has_to_go() -> None:
+    """A share that rounds to as many keys as the first layer saw, or few cameras, must not end the carrying."""
+    carried = CarryConfig(0.3)
+    assert pruning.plan(PruningConfig(0.2999, carry=carried), 1056, 317, 3) == exactly(317, None, None)
+    assert pruning.plan(PruningConfig(0.2, layers=2, carry=carried), 1056, 176, 3) == exactly(176, None, None)
+    mass = PruningConfig(keep=KeepConfig("mass", min_ratio=0.2), carry=carried)
+    assert pruning.plan(mass, 1056, 176, 3) == exactly(176, None, None)
+
+
+def test_importance_that_is_nothing_stays_a_number() -> None:
+    places, nothing = torch.arange(4)[None], torch.zeros(1, 4)
+    assert pruning.revise(nothing, places, nothing).tolist() == [[0.0] * 4]
 
 
 @given(st.integers(1, 3000), st.floats(1e-9, 1.0), st.lists(st.floats(1e-9, 1.0), min_size=1, max_size=5))

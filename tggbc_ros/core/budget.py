@@ -157,6 +157,11 @@ def start(keep_ratio: float, keep: KeepConfig) -> Budget:
     return Budget(ratio=min(max(keep_ratio, keep.min_ratio), keep.max_ratio))
 
 
+def within(budget: Budget, keep: KeepConfig) -> Budget:
+    """The budget with its ratio inside the bounds, which may have changed since it was decided."""
+    return _changed(budget, min(max(budget.ratio, keep.min_ratio), keep.max_ratio))
+
+
 def after_frame(budget: Budget, keep: KeepConfig, decode_ms: float, other_ms: float) -> Budget:
     """The budget with one frame more, decoded with ``budget.ratio``, and the decision for the next."""
     seen = observe(budget, Timed(budget.ratio, decode_ms, other_ms), keep.budget_ms)
@@ -203,7 +208,7 @@ def _changed(budget: Budget, ratio: float) -> Budget:
     """The budget with a new ratio; remembers the frame before, to compare with it."""
     if ratio == budget.ratio:
         return budget
-    return dataclasses.replace(budget, ratio=ratio, before=budget.frames[-1])
+    return dataclasses.replace(budget, ratio=ratio, before=budget.frames[-1] if budget.frames else None)
 
 
 def _load_fell(budget: Budget) -> bool:

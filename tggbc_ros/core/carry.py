@@ -46,7 +46,8 @@ def start_tokens(tokens: Tokens, carried: Carried | None, pruning_config: Prunin
 def after_frame(carried: Carried | None, output: NetworkOutput, num_cells: int, config: CarryConfig) -> Carried | None:
     """What the next frame gets: importance as the first trimming layer found it; None where none trimmed.
 
-    Cells that it did not look at keep ``config.decay`` of theirs.
+    Cells that it did not look at keep ``config.decay`` of theirs. What all cells hold together stays the same from
+    frame to frame, or ageing would use up the range of numbers within an hour.
     """
     if not config.active or not output.trims:
         return None
@@ -55,5 +56,6 @@ def after_frame(carried: Carried | None, output: NetworkOutput, num_cells: int, 
         nothing = trim.importance.new_zeros(trim.importance.shape[0], num_cells)
         return Carried(nothing.scatter(1, trim.seen, trim.importance), frame=1)
     age = torch.full_like(carried.importance, config.decay).scatter(1, trim.seen, 1.0)
-    revised = pruning.revise(carried.importance, trim.seen, trim.importance)
-    return Carried(age * revised, carried.frame + 1)
+    aged = age * pruning.revise(carried.importance, trim.seen, trim.importance)
+    held, left = (each.sum(dim=1, keepdim=True) for each in (carried.importance, aged))
+    return Carried(aged * (held / left.clamp_min(torch.finfo(left.dtype).tiny)), carried.frame + 1)

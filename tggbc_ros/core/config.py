@@ -120,7 +120,7 @@ class PruningConfig:
             self._check_ratios()
         if self.reactivate:
             _require(self.trims > 1, "prune_reactivate", True, "False where keys are trimmed only once")
-        if self.carry.active and self.keep.mode != "mass":
+        if self.carry.active:
             self._check_carry()
 
     @property
@@ -139,9 +139,13 @@ class PruningConfig:
 
     def _check_carry(self) -> None:
         """Keys must be left to trim: the trim is where the next frame's importance comes from."""
-        budget, share = self.keep.mode == "budget", self.carry.ratio
-        name, most = ("max_keep_ratio", self.keep.max_ratio) if budget else ("keep_ratio", self.keep_ratio)
-        _require(most < share, name, most, f"less than carry_ratio, {share}")
+        kept = {
+            "fixed": ("keep_ratio", self.keep_ratio),
+            "mass": ("min_keep_ratio", self.keep.min_ratio),
+            "budget": ("max_keep_ratio", self.keep.max_ratio),
+        }
+        name, share = kept[self.keep.mode]
+        _require(share < self.carry.ratio, name, share, f"less than carry_ratio, {self.carry.ratio}")
 
     def _check_ratios(self) -> None:
         """An explicit list must lead down to keep_ratio; what importance decides cannot be listed."""

@@ -155,7 +155,7 @@ class Detector:
         if keep.mode != "budget":
             self.budget = None
             return self.pruning
-        self.budget = self.budget or controller.start(self.pruning.keep_ratio, keep)
+        self.budget = controller.within(self.budget or controller.start(self.pruning.keep_ratio, keep), keep)
         return dataclasses.replace(self.pruning, keep_ratio=self.budget.ratio)
 
     def _note_times(self, stages_ms: dict[str, float]) -> None:

@@ -89,20 +89,22 @@ def trim_schedule(removed: int, layers: int, num_layers: int) -> tuple[int, ...]
 def plan(config: PruningConfig, num_cells: int, num_keys: int, num_layers: int) -> tuple[Quota | None, ...]:
     """What each of ``num_layers`` decoder layers leaves to the next; None where it changes nothing.
 
-    Shares are of all ``num_cells`` image cells, ``num_keys`` of which the first layer sees. Raises
+    Shares are of all ``num_cells`` image cells, ``num_keys`` of which the first layer sees. What is carried to the next
+    frame is found by the first trim, which then takes place even where it leaves all keys (of few cameras). Raises
     ValueError if the configuration trims after more layers than there are.
     """
     config.check_layers(num_layers)
     if config.keep.mode == "mass":
         bounds = config.keep.min_ratio, config.keep.max_ratio
         least, most = (min(num_keys, keys_to_keep(num_cells, share)) for share in bounds)
-        quota = (least, most) if least < num_keys else None
+        quota = (least, most) if least < num_keys or config.carry.active else None
         return (quota,) * config.trims + (None,) * (num_layers - config.trims)
     quotas: list[Quota | None] = []
     before = num_keys
     for count in _counts(config, num_cells, num_keys):
         changes = count < before or (config.reactivate and count < num_keys)
-        quotas.append((count, count) if changes else None)
+        needed = changes or (config.carry.active and not quotas)
+        quotas.append((count, count) if needed else None)
         before = count
     return (*quotas, *(None,) * (num_layers - len(quotas)))
 
@@ -157,7 +159,8 @@ def revise(known: torch.Tensor, places: torch.Tensor, found: torch.Tensor) -> to
     found is scaled until these keys together hold what they held before, as if all had been there.
     """
     held = known.gather(1, places).sum(dim=1, keepdim=True)
-    return known.scatter(1, places, found * (held / found.sum(dim=1, keepdim=True)))
+    scale = held / found.sum(dim=1, keepdim=True).clamp_min(torch.finfo(found.dtype).tiny)
+    return known.scatter(1, places, found * scale)
 
 
 def select(tokens: Tokens, chosen: torch.Tensor) -> Tokens:
