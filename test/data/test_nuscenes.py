@@ -178,6 +178,25 @@ def test_broken_splits_file_is_named(tiny_root: Path) -> None:
         NuScenes(tiny_root).scene_names("tiny_val")
 
 
+@pytest.mark.parametrize("content", ["[]", '{"tiny_val": "scene-0002"}'])
+def test_splits_file_of_another_shape_is_named(tiny_root: Path, content: str) -> None:
+    (tiny_root / VERSION / "splits.json").write_text(content)
+    with pytest.raises(ValueError, match="splits.json holds something else than lists of scene names by split"):
+        NuScenes(tiny_root).scene_names("tiny_val")
+
+
+def test_own_split_with_a_scene_that_is_not_there_is_refused(tiny_root: Path) -> None:
+    (tiny_root / VERSION / "splits.json").write_text(json.dumps({"tiny_val": ["scene-0002", "scene-9"]}))
+    with pytest.raises(ValueError, match="splits.json: split 'tiny_val' names scene 'scene-9', which scene.json does"):
+        NuScenes(tiny_root).scene_names("tiny_val")
+
+
+def test_official_split_gives_those_of_its_scenes_that_are_there(tiny_root: Path) -> None:
+    pytest.importorskip("nuscenes", reason="nuscenes-devkit is not installed")
+    assert NuScenes(tiny_root).scene_names("train") == ("scene-0001", "scene-0002")
+    assert NuScenes(tiny_root).scene_names("mini_val") == ()
+
+
 def test_agrees_with_the_devkit(tiny_root: Path) -> None:
     devkit = pytest.importorskip("nuscenes.nuscenes", reason="nuscenes-devkit is not installed")
     reference = devkit.NuScenes(version=VERSION, dataroot=str(tiny_root), verbose=False)

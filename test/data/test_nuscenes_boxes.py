@@ -83,6 +83,15 @@ def test_unknown_category_is_named(tiny_root: Path) -> None:
         ("sample_annotation", {"sample_token": "x"}, "sample_annotation car-0 refers to sample 'x'"),
         ("sample_annotation", {"next": "x"}, "sample_annotation car-0 refers to sample_annotation 'x'"),
         ("sample_annotation", {"rotation": [0, 0, 0, 0]}, "sample_annotation car-0: quaternion .* norm 0"),
+        ("sample_annotation", {"rotation": [1, 0, 0]}, r"record car-0 has rotation \[1, 0, 0\], expected 4 finite"),
+        ("sample_annotation", {"rotation": [1, 0, 0, None]}, "record car-0 has rotation .* expected 4 finite numbers"),
+        ("sample_annotation", {"translation": [1, 2]}, r"record car-0 has translation \[1, 2\], expected 3 finite"),
+        ("sample_annotation", {"translation": [1, math.nan, 2]}, "json: record car-0 has translation .* expected 3"),
+        ("sample_annotation", {"translation": [1, 2, 10**400]}, "json: record car-0 has translation .* expected 3"),
+        ("sample_annotation", {"size": [1, None, 2]}, r"record car-0 has size \[1, None, 2\], expected 3 finite"),
+        ("sample_annotation", {"size": [1, True, 2]}, r"record car-0 has size \[1, True, 2\], expected 3 finite"),
+        ("sample_annotation", {"size": [1, 0, 2]}, r"record car-0 has size \[1, 0, 2\], expected 3 positive numbers"),
+        ("sample_annotation", {"size": [1, -1.5, 2]}, r"has size \[1, -1.5, 2\], expected 3 positive numbers"),
         ("instance", {"category_token": "x"}, "instance car refers to category 'x'"),
     ],
 )
@@ -92,6 +101,21 @@ def test_broken_records_are_named(tiny_root: Path, table: str, change: dict[str,
     write()
     with pytest.raises(ValueError, match=message):
         annotations(tiny_root)
+
+
+def test_broken_neighbour_is_named_where_velocity_needs_it(tiny_root: Path) -> None:
+    rows, write = edit_table(tiny_root, "sample_annotation")
+    rows[1]["translation"] = ["x", 2, 3]
+    write()
+    with pytest.raises(ValueError, match=r"record car-1 has translation \['x', 2, 3\], expected 3 finite numbers"):
+        next(NuScenes(tiny_root).samples("scene-0001"))
+
+
+def test_whole_numbers_are_numbers(tiny_root: Path) -> None:
+    rows, write = edit_table(tiny_root, "sample_annotation")
+    rows[0].update(size=[2, 5, 1], rotation=[1, 0, 0, 0])
+    write()
+    assert annotations(tiny_root)[0].boxes.size[0].tolist() == [5.0, 2.0, 1.0]
 
 
 def test_every_class_has_a_category_and_none_is_both_known_and_ignored() -> None:

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tggbc_ros.data.nuscenes_tables import SensorRow, find_row, read_table
+from tggbc_ros.data.nuscenes_tables import AnnotationRow, SampleDataRow, SensorRow, find_row, read_table
+
+IMAGE = {
+    "token": "i", "sample_token": "s", "ego_pose_token": "p", "calibrated_sensor_token": "c", "timestamp": 1,
+    "is_key_frame": True, "filename": "i.jpg", "width": 16, "height": 9,
+}  # fmt: skip
+BOX = {
+    "token": "b", "sample_token": "s", "instance_token": "i", "translation": [1, 2.5, 3], "size": [1.0, 2.0, 3.0],
+    "rotation": [1, 0, 0, 0], "prev": "", "next": "", "num_lidar_pts": 4, "num_radar_pts": 0,
+}  # fmt: skip
 
 
 def table(tmp_path: Path, content: str) -> Path:
@@ -37,6 +46,31 @@ def test_rows_by_token_in_order_without_the_rest(tmp_path: Path) -> None:
 def test_broken_table_is_named(tmp_path: Path, content: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_table(table(tmp_path, content), SensorRow)
+
+
+@pytest.mark.parametrize(
+    ("row_type", "change", "message"),
+    [
+        (SampleDataRow, {"timestamp": None}, "record i has timestamp None, expected a whole number"),
+        (SampleDataRow, {"timestamp": 1.5}, "record i has timestamp 1.5, expected a whole number"),
+        (SampleDataRow, {"filename": None}, "record i has filename None, expected a string"),
+        (SampleDataRow, {"is_key_frame": 1}, "record i has is_key_frame 1, expected true or false"),
+        (SampleDataRow, {"width": True}, "record i has width True, expected a whole number"),
+        (SampleDataRow, {"token": []}, r"record \[\] has token \[\], expected a string"),
+        (AnnotationRow, {"num_lidar_pts": None}, "record b has num_lidar_pts None, expected a whole number"),
+        (AnnotationRow, {"translation": "1 2 3"}, "record b has translation '1 2 3', expected a list"),
+        (AnnotationRow, {"prev": None}, "record b has prev None, expected a string"),
+    ],
+)
+def test_field_of_another_type_is_named(
+    tmp_path: Path, row_type: type[SampleDataRow] | type[AnnotationRow], change: dict[str, object], message: str
+) -> None:
+    good = IMAGE if row_type is SampleDataRow else BOX
+    path = table(tmp_path, json.dumps([good]))
+    assert len(read_table(path, row_type)) == 1
+    table(tmp_path, json.dumps([good | change]))
+    with pytest.raises(ValueError, match=f"sensor.json: {message}$"):
+        read_table(path, row_type)
 
 
 def test_table_that_is_no_text_is_named(tmp_path: Path) -> None:

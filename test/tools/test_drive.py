@@ -86,3 +86,30 @@ def test_a_second_make_of_the_same_scene_is_refused(tmp_path: Path, capsys: pyte
     assert drive.main(command) == 2
     assert "already has scene drive-9-0000" in capsys.readouterr().err
     assert _files(tmp_path) == before
+
+
+def test_a_broken_table_in_the_target_is_named_before_anything_is_rendered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / VERSION).mkdir()
+    (tmp_path / VERSION / "ego_pose.json").write_text("")
+    assert drive.main(["make", "--out", str(tmp_path), *SMALL]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"drive: {tmp_path / VERSION / 'ego_pose.json'} is not JSON: ")
+    assert [path.name for path in tmp_path.iterdir()] == [VERSION]
+
+
+@pytest.mark.parametrize("command", ["make", "preview"])
+def test_a_file_where_a_folder_must_be_is_named_in_one_line(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    assert drive.main([command, "--out", str(tmp_path / "file" / "drive.png"), *SMALL]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("drive: ") and str(tmp_path / "file") in lines[0]
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_preview_that_is_no_picture_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert drive.main(["preview", "--out", str(tmp_path / "drive"), *SMALL]) == 2
+    assert "drive: cannot write" in capsys.readouterr().err

@@ -13,6 +13,8 @@ from tggbc_ros.core.model import StreamPETR
 from tggbc_ros.data.drive import dataset
 from tggbc_ros.data.drive.config import DriveConfig
 from tggbc_ros.tools import train
+from tggbc_ros.training.features import FEATURES_FILE
+from tggbc_ros.training.loop import STATE_FILE
 
 CONFIG = DriveConfig(duration_s=1.0, image_size=(352, 198), range_m=30.0, objects=40, clutter=0.0, supersample=1)
 
@@ -46,13 +48,14 @@ def test_three_stages_hand_on_their_weights(drive: Path, tmp_path: Path, capsys:
         "--prune-final-keep",
         "0.5",
         "--score-steps",
-        "2",
+        "1",
     )
     assert run(drive, tmp_path, "joint", *more) == 0
     weights = tmp_path / "joint" / train.WEIGHTS_FILE
     assert weights.stat().st_size < 16 * 2**20
     scores = (tmp_path / "joint" / train.SCORES_FILE).read_text().splitlines()
-    assert scores[0].startswith("step,ap,velocity_error_mps,") and scores[1].startswith("2,") and len(scores) == 2
+    assert scores[0].startswith("step,ap,velocity_error_mps,")
+    assert [line.split(",")[0] for line in scores[1:]] == ["1", "2"]
     said = capsys.readouterr().out
     assert "keep 1: AP" in said and "keep 0.5: AP" in said
 
@@ -64,14 +67,47 @@ def test_stop_and_resume(drive: Path, tmp_path: Path) -> None:
     assert [line.split(",")[0] for line in log] == ["step", "0", "1"]
 
 
+def test_a_resumed_head_needs_no_begin_from_to_equal_the_uninterrupted_one(drive: Path, tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert run(drive, whole, "dense") == 0
+    begin = "--begin-from", str(whole / "dense")
+    assert run(drive, whole, "head", *begin) == 0
+    assert run(drive, cut, "head", *begin, "--stop-at", "1") == 0
+    assert run(drive, cut, "head", "--resume") == 0
+    assert (whole / "head" / FEATURES_FILE).read_bytes() == (cut / "head" / FEATURES_FILE).read_bytes()
+    one, other = (torch.load(work / "head" / STATE_FILE, weights_only=True) for work in (whole, cut))
+    assert one["step"] == other["step"] == 2
+    for part in ("net", "average"):
+        for name, value in one[part].items():
+            assert torch.equal(value, other[part][name]), f"{part} {name}"
+
+
+def test_an_unknown_val_split_is_told_before_the_first_step(
+    drive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(drive, tmp_path, "head", "--val-split", "absent") == 2
+    assert "'absent'" in capsys.readouterr().err
+    assert not (tmp_path / "head").exists()
+
+
+def test_resume_of_another_models_run_names_its_checkpoint(
+    drive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "dense").mkdir()
+    torch.save({"average": {"strange": torch.zeros(1)}}, tmp_path / "dense" / STATE_FILE)
+    assert run(drive, tmp_path, "dense", "--resume") == 2
+    assert "last.pt does not fit model demo" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
         (["--split", "absent"], "absent"),
         (["--data", "/nonexistent"], "/nonexistent"),
+        (["--version", "v1.0-none"], "v1.0-none is not a folder"),
         (["--prune-final-keep", "0"], "prune_final_keep is 0.0"),
         (["--steps", "0"], "steps is 0"),
-        (["--resume"], "no checkpoint"),
+        (["--resume"], "dense/last.pt to go on from"),
         (["--begin-from", "nothing.safetensors"], "nothing.safetensors"),
     ],
 )

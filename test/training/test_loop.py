@@ -104,6 +104,13 @@ def test_resumed_run_equals_the_uninterrupted_one_to_the_bit(table: FrameTable, 
     assert column(tmp_path / "whole", "loss") == column(tmp_path / "cut", "loss")
 
 
+def test_on_step_comes_after_every_step_logged_or_not(table: FrameTable, tmp_path: Path) -> None:
+    net, seen = network(table), list[int]()
+    loop = Loop(StreamTask(net, table, CONFIG, CPU), LoopConfig(6, log_steps=3), tmp_path, {"all": net})
+    loop.run(until=4, on_step=seen.append)
+    assert seen == [1, 2, 3, 4] and column(tmp_path, "step") == [2, 3]
+
+
 def test_keys_are_trimmed_as_the_ramp_says(table: FrameTable, tmp_path: Path) -> None:
     joint_loop(table, tmp_path, replace(CONFIG, ramp=KeepRamp(0.25, 0.0, 0.5)), steps=4).run()
     assert column(tmp_path, "keep_ratio") == [1.0, 0.625, 0.25, 0.25]

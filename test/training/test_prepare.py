@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,8 +86,31 @@ def test_a_second_call_reads_what_the_first_wrote(drive: Path, tmp_path: Path) -
 
 def test_arrays_of_other_data_are_not_taken_for_these(drive: Path, tmp_path: Path) -> None:
     prepare(drive, "some", MODEL, tmp_path / "prepared")
-    with pytest.raises(ValueError, match="prepared from split some of .*, expected split other"):
-        prepare(drive, "other", MODEL, tmp_path / "prepared")
+    with pytest.raises(ValueError, match=r"prepared from split some of .*\(64, 160\), expected .*\(64, 192\): delete"):
+        prepare(drive, "some", replace(MODEL, image_size=(64, 192)), tmp_path / "prepared")
+
+
+def test_arrays_of_scenes_that_left_the_split_are_not_taken_for_those_in_it(drive: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(drive, tmp_path / "drive")
+    splits = root / "v1.0-test" / "splits.json"
+    splits.write_text(json.dumps({"some": ["drive-5-0000"]}))
+    assert prepare(root, "some", MODEL, tmp_path / "prepared").scene_lengths == (2,)
+    for names, count in ((["drive-5-0001"], 1), (["drive-5-0000", "drive-5-0001"], 2)):
+        splits.write_text(json.dumps({"some": names}))
+        with pytest.raises(ValueError, match=f"number of scenes 1, .*, expected .* number of scenes {count}, "):
+            prepare(root, "some", MODEL, tmp_path / "prepared")
+
+
+def test_of_several_versions_the_named_one_is_read(drive: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(drive, tmp_path / "drive")
+    shutil.copytree(root / "v1.0-test", root / "v1.0-less")
+    (root / "v1.0-less" / "splits.json").write_text(json.dumps({"some": ["drive-5-0001"]}))
+    with pytest.raises(ValueError, match=r"these versions: v1.0-less, v1.0-test; .* name the one"):
+        prepare(root, "some", MODEL, tmp_path / "prepared")
+    table = prepare(root, "some", MODEL, tmp_path / "prepared", version="v1.0-less")
+    assert table.scene_lengths == (2,)
+    with pytest.raises(ValueError, match=r"prepared from .*v1.0-less.*, expected .*v1.0-test"):
+        prepare(root, "some", MODEL, tmp_path / "prepared", version="v1.0-test")
 
 
 def test_an_incomplete_folder_is_named(tmp_path: Path) -> None:

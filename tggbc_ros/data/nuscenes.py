@@ -49,12 +49,13 @@ class NuScenes:
     def scene_names(self, split: str | None = None) -> tuple[str, ...]:
         """Scenes in the order of the tables, all or those of a split.
 
-        A split is one of the data set's ``splits.json``, else one of nuScenes' own, which the devkit knows.
+        A split is one of the data set's ``splits.json``, else one of nuScenes' own, which the devkit knows; of
+        these, scenes that are not there are passed over, since a root may hold a part of nuScenes.
         """
         names = tuple(scene.name for scene in self._scenes.values())
         if split is None:
             return names
-        wanted = set(self._split(split))
+        wanted = self._split(split, names)
         return tuple(name for name in names if name in wanted)
 
     def samples(self, scene_name: str) -> Iterator[Sample]:
@@ -176,10 +177,13 @@ class NuScenes:
         known = ", ".join(self.scene_names()[:10])
         raise ValueError(f"scene is {scene_name!r}, expected one of {self.tables / 'scene.json'}: {known} ...")
 
-    def _split(self, split: str) -> list[str]:
+    def _split(self, split: str, present: tuple[str, ...]) -> list[str]:
         path = self.tables / "splits.json"
-        own = _own_splits(path)
+        own = read_splits(path)
         if split in own:
+            absent = [name for name in own[split] if name not in present]
+            if absent:
+                raise ValueError(f"{path}: split {split!r} names scene {absent[0]!r}, which scene.json does not hold")
             return own[split]
         official = _official_splits(f"split {split!r} is not in {path}")
         if split not in official:
@@ -263,14 +267,16 @@ def _only_version(root: Path) -> Path:
     return found[0]
 
 
-def _own_splits(path: Path) -> dict[str, list[str]]:
-    """Scene names by split of the data set's own file; empty without one."""
+def read_splits(path: Path) -> dict[str, list[str]]:
+    """Scene names by split of a version's ``splits.json``, empty without the file; raises ValueError naming it."""
     if not path.is_file():
         return {}
     try:
         splits: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
+    if not isinstance(splits, dict) or not all(isinstance(names, list) for names in splits.values()):
+        raise ValueError(f"{path} holds something else than lists of scene names by split")
     return splits
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from tggbc_ros.core.config import CLASS_NAMES
 from tggbc_ros.core.geometry import invert_rigid, rotation_from_quaternion, transform_boxes
 from tggbc_ros.core.types import Array, Boxes3D
-from tggbc_ros.data.nuscenes_tables import AnnotationRow, CategoryRow, InstanceRow, SampleRow, find_row
+from tggbc_ros.data.nuscenes_tables import AnnotationRow, CategoryRow, InstanceRow, SampleRow, Vector, find_row
 from tggbc_ros.data.records import Annotations
 
 DETECTION_CLASS = {
@@ -62,15 +63,15 @@ class BoxTables:
 def annotations_in_lidar(tables: BoxTables, rows: list[AnnotationRow], lidar2global: Array) -> Annotations:
     """One sample's annotations in the lidar frame; other classes are counted as ignored.
 
-    Raises ValueError naming the annotation if its category is not one of nuScenes'.
+    Raises ValueError naming the annotation if its category is not one of nuScenes', or its box none.
     """
     classes = [_detection_class(tables, row) for row in rows]
     known = [(row, name) for row, name in zip(rows, classes, strict=True) if name is not None]
     kept = [row for row, _ in known]
     count = len(kept)
     boxes = Boxes3D(
-        center=np.array([row.translation for row in kept], dtype=np.float64).reshape(count, 3),
-        size=np.array([row.size for row in kept], dtype=np.float64).reshape(count, 3)[:, [1, 0, 2]],
+        center=np.array([_numbers(row, "translation", 3) for row in kept], dtype=np.float64).reshape(count, 3),
+        size=np.array([_size_wlh(row) for row in kept], dtype=np.float64).reshape(count, 3)[:, [1, 0, 2]],
         yaw=np.array([_global_yaw(row) for row in kept], dtype=np.float64),
         velocity=np.array([_global_velocity(tables, row) for row in kept], dtype=np.float64).reshape(count, 2),
         score=np.ones(count),
@@ -97,12 +98,32 @@ def _detection_class(tables: BoxTables, row: AnnotationRow) -> str | None:
     return DETECTION_CLASS[category]
 
 
+def _numbers(row: AnnotationRow, field: str, count: int) -> Vector:
+    """A field's numbers; raises ValueError unless there are so many, all finite."""
+    values: Vector = getattr(row, field)
+    finite = all(type(value) in (int, float) and abs(value) <= sys.float_info.max for value in values)
+    if len(values) != count or not finite:
+        raise ValueError(_wrong(row, field, f"{count} finite numbers"))
+    return values
+
+
+def _size_wlh(row: AnnotationRow) -> Vector:
+    size = _numbers(row, "size", 3)
+    if min(size) <= 0:
+        raise ValueError(_wrong(row, "size", "3 positive numbers"))
+    return size
+
+
+def _wrong(row: AnnotationRow, field: str, expected: str) -> str:
+    return f"sample_annotation.json: record {row.token} has {field} {getattr(row, field)!r}, expected {expected}"
+
+
 def _global_yaw(row: AnnotationRow) -> float:
     """Yaw in radians of the heading, projected to the global ground plane."""
+    w, x, y, z = _numbers(row, "rotation", 4)
     try:
-        w, x, y, z = row.rotation
         heading = rotation_from_quaternion(x, y, z, w)[:, 0]
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise ValueError(f"sample_annotation {row.token}: {error}") from error
     return float(np.arctan2(heading[1], heading[0]))
 
@@ -118,8 +139,8 @@ def _global_velocity(tables: BoxTables, row: AnnotationRow) -> tuple[float, floa
     both = bool(row.prev and row.next)
     if seconds <= 0 or seconds > MAX_TIME_DIFFERENCE_S * (2 if both else 1):
         return unknown
-    dx, dy = (after.translation[axis] - before.translation[axis] for axis in (0, 1))
-    return dx / seconds, dy / seconds
+    (x, y, _), (x_before, y_before, _) = (_numbers(box, "translation", 3) for box in (after, before))
+    return (x - x_before) / seconds, (y - y_before) / seconds
 
 
 def _neighbour(tables: BoxTables, row: AnnotationRow, token: str) -> AnnotationRow:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, get_origin, get_type_hints
 
 Vector = tuple[float, ...]
+
+EXPECTED = {str: "a string", int: "a whole number", bool: "true or false", list: "a list"}
+"""What JSON has for a type of Python's."""
 
 
 class SceneRow(NamedTuple):
@@ -111,15 +114,16 @@ def read_table(path: Path, row_type: type[Row], keep: Callable[[Row], bool] | No
     """Rows by token, in the file's order, those that ``keep`` accepts.
 
     Raises FileNotFoundError naming the file; ValueError naming file and record if it is not JSON, not a
-    list of records, lacks a field or holds a token twice. Rows are made while parsing, so a table of
-    millions of records never lies in memory as dictionaries.
+    list of records, lacks a field, has one of another type or holds a token twice; what is in lists is not
+    looked at. Rows are made while parsing, so a table of millions of records never lies in memory as dictionaries.
     """
     if not path.is_file():
         raise FileNotFoundError(f"table {path} does not exist")
     rows: dict[str, Row] = {}
+    types = _json_types(row_type)
 
     def take(record: dict[str, Any]) -> bool:
-        row = _row(path, row_type, record)
+        row = _row(path, row_type, types, record)
         if row.token in rows:
             raise ValueError(f"{path}: token {row.token} is there twice")
         if keep is None or keep(row):
@@ -142,8 +146,24 @@ def find_row(table: Mapping[str, Row], name: str, token: str, asked_by: str) -> 
     return table[token]
 
 
-def _row(path: Path, row_type: type[Row], record: dict[str, Any]) -> Row:
+def _json_types(row_type: type[Row]) -> list[type]:
+    """Of each field in a parsed record; JSON has no tuples."""
+    return [list if get_origin(hint) is tuple else hint for hint in get_type_hints(row_type).values()]
+
+
+def _row(path: Path, row_type: type[Row], types: list[type], record: dict[str, Any]) -> Row:
     try:
-        return row_type(*[record[field] for field in row_type._fields])
+        values = [record[field] for field in row_type._fields]
     except KeyError as error:
         raise ValueError(f"{path}: record {record.get('token', record)} has no field {error}") from error
+    if list(map(type, values)) != types:  # at once, for there are millions of rows
+        _refuse(path, row_type, types, values)
+    return row_type(*values)
+
+
+def _refuse(path: Path, row_type: type[Row], types: list[type], values: list[Any]) -> None:
+    """Raise ValueError for the first value that is not of its type."""
+    token = values[row_type._fields.index("token")]
+    for field, value, expected in zip(row_type._fields, values, types, strict=True):
+        if type(value) is not expected:
+            raise ValueError(f"{path}: record {token} has {field} {value!r}, expected {EXPECTED[expected]}")

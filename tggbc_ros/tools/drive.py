@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = drive_config(options)
         (make if options.command == "make" else preview)(options, config)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         print(f"drive: {error}", file=sys.stderr)
         return 2
     return 0
@@ -86,6 +86,7 @@ def make(options: argparse.Namespace, config: DriveConfig) -> None:
             raise ValueError(f"--{name} is {getattr(options, name)}, expected at least 1")
     names = [dataset.scene_name(options.seed, number) for number in range(options.scenes)]
     dataset.check_target(options.out, options.version, options.split, names)
+    (options.out / options.version).mkdir(parents=True, exist_ok=True)  # fails before anything is rendered
     workers = min(options.workers, options.scenes)
     job = functools.partial(_render, options.out, options.seed, config)
     with tqdm(total=options.scenes * len(frame_indices(config)), unit="frame", desc="drives", mininterval=0.5) as bar:
@@ -129,7 +130,8 @@ def preview(options: argparse.Namespace, config: DriveConfig) -> None:
     index = min(max(round(options.at * 2), 0) * SWEEPS_PER_SAMPLE, indices[-1])
     options.out.parent.mkdir(parents=True, exist_ok=True)
     picture = contact_sheet(render_frame(scene, index), load_palette(CLASS_NAMES).colors)
-    if not cv2.imwrite(str(options.out), picture):
+    name = str(options.out)
+    if not (cv2.haveImageWriter(name) and cv2.imwrite(name, picture)):
         raise ValueError(f"cannot write {options.out}: expected the name of a picture file, as in drive.png")
 
 

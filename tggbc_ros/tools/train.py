@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tggbc_ros.tools.train", description=__doc__)
     add = parser.add_argument
     add("--data", type=Path, required=True, help="root of a nuScenes-schema data set")
+    add("--version", metavar="NAME", help="which version, if there are several")
     add("--split", default="train")
     add("--val-split", help="scored at the end (and every --score-steps), by a quick centre-distance AP")
     add("--score-steps", type=int, default=0, help="score the averaged weights every so many steps, into scores.csv")
@@ -73,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--model", default="demo", choices=MODELS)
     add("--stage", required=True, choices=STAGES)
     add("--begin-from", type=Path, help="a stage's folder, or a checkpoint of the detector")
-    add("--resume", action="store_true", help="continue this stage's run in --work")
+    add("--resume", action="store_true", help="continue this stage's run in --work; --begin-from is then not needed")
     add("--steps", type=int, required=True)
     add("--stop-at", type=int, help="stop at this step; --resume continues to --steps")
     add("--batch", type=int, default=16)
@@ -101,24 +102,27 @@ def train(options: argparse.Namespace) -> None:
         torch.set_num_threads(options.threads)
     crew = parallel.join()
     model, device, stage = model_config(options.model), find_device(options.device), STAGES[options.stage]
+    validation = None
     if crew.leads:
         _table(options, options.split, model)  # the others read what it prepares
+        validation = _validation(options, model)
     crew.wait()
     table = _table(options, options.split, model)
-    net = _network(options, table, model).to(device, memory_format=torch.channels_last)
     folder = options.work / options.stage
     folder.mkdir(parents=True, exist_ok=True)
+    net = _network(options, table, model).to(device, memory_format=torch.channels_last)
     task = _task(options, net, table, device, crew)
     loop = Loop(task, _loop_config(options, stage), folder, _trained(net, options.stage), crew)
     if options.resume:
         loop.resume()
-    scored = bool(options.val_split) and options.stage != "dense"
-    watched = scored and options.score_steps and crew.leads
-    loop.run(options.stop_at, _scorer(loop, options, device) if watched else None)
+    scorer = None
+    if validation is not None and options.score_steps:
+        scorer = _scorer(loop, options, validation, device)
+    loop.run(options.stop_at, scorer)
     if crew.leads:
         export(loop.average.module.detector, folder / WEIGHTS_FILE)
-        if scored:
-            _say_scores(loop.average.module, options, device)
+    if validation is not None:
+        _say_scores(loop.average.module, options, validation, device)
     parallel.leave(crew)
 
 
@@ -135,18 +139,25 @@ def _task(
     return StreamTask(net, table, config, device, features)
 
 
-def _say_scores(net: Net, options: argparse.Namespace, device: torch.device) -> None:
+def _say_scores(net: Net, options: argparse.Namespace, table: FrameTable, device: torch.device) -> None:
     for keep_ratio in sorted({1.0, options.prune_final_keep}, reverse=True):
-        score = _score(net, options, device, keep_ratio)
+        score = _score(net, options, table, device, keep_ratio)
         classes = " ".join(f"{name} {value:.3f}" for name, value in score.by_class.items())
         print(f"keep {keep_ratio:g}: AP {score.mean_ap:.4f}, velocity {score.velocity_error_mps:.2f} m/s; {classes}")
+
+
+def _validation(options: argparse.Namespace, model: ModelConfig) -> FrameTable | None:
+    """What the run is scored on; None where it is not: without --val-split, and in `dense`, which makes no boxes."""
+    if not options.val_split or options.stage == "dense":
+        return None
+    return _table(options, options.val_split, model)
 
 
 def _table(options: argparse.Namespace, split: str, model: ModelConfig) -> FrameTable:
     height, width = model.image_size
     folder = options.work / f"prepared_{split}_{width}x{height}"
     with tqdm(desc=f"preparing {split}", unit="frame", disable=folder.exists()) as bar:
-        return prepare(options.data, split, model, folder, _advance(bar))
+        return prepare(options.data, split, model, folder, _advance(bar), options.version)
 
 
 def _advance(bar: tqdm) -> Callable[[int, int], None]:
@@ -161,8 +172,11 @@ def _network(options: argparse.Namespace, table: FrameTable, model: ModelConfig)
     torch.manual_seed(options.seed)
     net = Net(model)
     initial.start(net.detector, table, options.seed)
-    if options.begin_from is not None:
-        begin_from(net, options.begin_from)
+    # A resumed run too, although `Loop.resume` follows: before that, `head` caches the features of this backbone,
+    # which rests there, so that it is the same in the average, which `begin_from` reads, and in the network.
+    source = options.work / options.stage if options.resume else options.begin_from
+    if source is not None:
+        begin_from(net, source)
     return net
 
 
@@ -196,19 +210,18 @@ def _loop_config(options: argparse.Namespace, stage: Stage) -> LoopConfig:
     )
 
 
-def _score(net: Net, options: argparse.Namespace, device: torch.device, keep_ratio: float) -> Score:
-    table = _table(options, options.val_split, net.detector.model)
+def _score(net: Net, options: argparse.Namespace, table: FrameTable, device: torch.device, keep_ratio: float) -> Score:
     pruning = PruningConfig(keep_ratio, options.prune_layers, options.prune_queries)
     return evaluate(net, table, device, pruning, bf16=options.bf16)
 
 
-def _scorer(loop: Loop, options: argparse.Namespace, device: torch.device) -> Callable[[int], None]:
-    """What scores the run now and then, without pruning."""
+def _scorer(loop: Loop, options: argparse.Namespace, table: FrameTable, device: torch.device) -> Callable[[int], None]:
+    """What scores the run every --score-steps, without pruning."""
     log = CsvLog(loop.folder / SCORES_FILE, loop.step + 1)
 
     def score(step: int) -> None:
         if step % options.score_steps == 0:
-            result = _score(loop.average.module, options, device, keep_ratio=1.0)
+            result = _score(loop.average.module, options, table, device, keep_ratio=1.0)
             summary = {"step": step, "ap": result.mean_ap, "velocity_error_mps": result.velocity_error_mps}
             log.write({**summary, **result.by_class})
 

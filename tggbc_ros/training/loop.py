@@ -96,8 +96,8 @@ class Loop:
         torch.save(state, partial)
         os.replace(partial, self.folder / STATE_FILE)
 
-    def run(self, until: int | None = None, on_log: Callable[[int], None] | None = None) -> None:
-        """Train up to step ``until``, by default the last, and save. on_log: called after each logged step."""
+    def run(self, until: int | None = None, on_step: Callable[[int], None] | None = None) -> None:
+        """Train up to step ``until``, by default the last, and save. on_step: called after each, with its number."""
         until = min(until or self.config.steps, self.config.steps)
         log = CsvLog(self.folder / LOG_FILE, self.step) if self.crew.leads else None
         batches, window, saved_s = self.task.batches(self.step), _Mean(), time.monotonic()
@@ -112,8 +112,8 @@ class Loop:
                     row = window.take()
                     log.write({"step": self.step - 1, **row})
                     bar.set_postfix_str(f"loss {row['loss']:.3f}", refresh=False)
-                    if on_log is not None:
-                        on_log(self.step)
+                if on_step is not None:
+                    on_step(self.step)
                 if time.monotonic() - saved_s > self.config.save_s:
                     self.save()
                     saved_s = time.monotonic()

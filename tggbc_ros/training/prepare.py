@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,25 +23,39 @@ SOURCE_FILE = "source.txt"
 
 
 def prepare(
-    root: Path, split: str, model: ModelConfig, folder: Path, progress: Callable[[int, int], None] | None = None
+    root: Path,
+    split: str,
+    model: ModelConfig,
+    folder: Path,
+    progress: Callable[[int, int], None] | None = None,
+    version: str | None = None,
 ) -> FrameTable:
     """The frame table of a split, read from ``folder`` if it is there already, else made and written.
 
     Objects without a single lidar or radar point are left out, as the official evaluation does.
     Raises ValueError or FileNotFoundError naming file and record for broken data, a scene of one sample,
     a split without annotations, or a folder that was prepared from other data.
-    progress: called with frames done and frames in all.
+    progress: called with frames done and frames in all. version: as `NuScenes` has it.
     """
-    source = f"split {split} of {root.resolve()} for {model.color_order} images of {model.image_size}"
+    data = NuScenes(root, version)
+    source = _source(data, split, model)
     if not folder.exists():
         partial = folder.with_name(folder.name + ".partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        _write(_read_samples(root, split), model, partial, progress)
+        _write(_read_samples(data, split), model, partial, progress)
         (partial / SOURCE_FILE).write_text(source, encoding="utf-8")
         partial.rename(folder)
     _expect_source(folder, source)
     return load_table(folder)
+
+
+def _source(data: NuScenes, split: str, model: ModelConfig) -> str:
+    """What prepared arrays depend on, in words."""
+    names = data.scene_names(split)
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
+    scenes = f"number of scenes {len(names)}, SHA-256 of their names {digest}"
+    return f"split {split} of {data.tables.resolve()}, {scenes}, for {model.color_order} images of {model.image_size}"
 
 
 def _expect_source(folder: Path, source: str) -> None:
@@ -57,15 +72,15 @@ def codes_of(boxes: Boxes3D) -> npt.NDArray[np.float32]:
     return np.concatenate([boxes.center, np.log(boxes.size), angles, boxes.velocity], axis=1).astype(np.float32)
 
 
-def _read_samples(root: Path, split: str) -> list[list[Sample]]:
-    data = NuScenes(root)
+def _read_samples(data: NuScenes, split: str) -> list[list[Sample]]:
     names = data.scene_names(split)
     if not names:
-        raise ValueError(f"split {split!r} of {root} has no scene")
+        raise ValueError(f"split {split!r} of {data.tables} has no scene")
     scenes = [list(data.samples(name)) for name in names]
     for name, samples in zip(names, scenes, strict=True):
         if len(samples) < 2:
-            raise ValueError(f"scene {name} of {root} has {len(samples)} sample, expected at least 2 to learn motion")
+            found = f"scene {name} of {data.tables} has {len(samples)} sample"
+            raise ValueError(f"{found}, expected at least 2 to learn motion")
     return scenes
 
 

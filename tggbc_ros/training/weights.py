@@ -22,7 +22,7 @@ def begin_from(net: Net, path: Path) -> None:
         return
     source = path / STATE_FILE
     if not source.is_file():
-        raise FileNotFoundError(f"no checkpoint {source} to begin from")
+        raise FileNotFoundError(f"no checkpoint {source} to go on from")
     average = torch.load(source, map_location="cpu", weights_only=True)["average"]
     own = net.state_dict()
     wrong = sorted(name for name in own.keys() | average.keys() if _shape(own, name) != _shape(average, name))

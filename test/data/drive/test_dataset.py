@@ -192,6 +192,24 @@ def test_splits_that_the_devkit_reserves_and_scenes_already_there_are_refused(ro
     dataset.check_target(root, dataset.VERSION, "more", [dataset.scene_name(SEED, 3)])
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("scene", "{", "scene.json is not JSON"),
+        ("scene", '[{"token": "a", "name": "b"}, {"token": "c"}]', "scene.json: record 1 has no name"),
+        ("log", "[{}]", "log.json: record 0 has no token"),
+        ("instance", "[1]", "instance.json: record 0 has no token"),
+        ("sample_data", "{}", "sample_data.json holds a dict, expected a list of records"),
+        ("splits", "[]", "splits.json holds something else than lists of scene names by split"),
+    ],
+)
+def test_broken_tables_in_the_target_are_named(name: str, content: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / dataset.VERSION).mkdir()
+    (tmp_path / dataset.VERSION / f"{name}.json").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        dataset.check_target(tmp_path, dataset.VERSION, "drive", [])
+
+
 def test_later_drives_join_the_tables_and_leave_the_earlier_ones(root: Path, tmp_path: Path) -> None:
     splits = json.loads((root / dataset.VERSION / "splits.json").read_text())
     assert splits == {"first": ["drive-6-0000", "drive-6-0001"], "second": ["drive-6-0002"]}

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -17,8 +16,7 @@ from tggbc_ros.data.drive.frames import frame_indices, render_frame
 from tggbc_ros.data.drive.rig import CAMERAS
 from tggbc_ros.data.drive.schema import LIDAR, MAP_FILE, Record, SceneRecords, Tables, common_tables, token
 from tggbc_ros.data.drive.world import make_scene
-
-T = TypeVar("T", list[Record], dict[str, list[str]])
+from tggbc_ros.data.nuscenes import read_splits
 
 JPEG_QUALITY = 92
 VERSION = "v1.0-synthetic"
@@ -35,10 +33,14 @@ def scene_name(seed: int, number: int) -> str:
 
 
 def check_target(root: Path, version: str, split: str, names: Iterable[str]) -> None:
-    """Raise where writing those scenes would break what is there, or what the devkit expects of a split's name."""
+    """Raise where writing those scenes would break what is there, or what the devkit expects of a split's name.
+
+    Also where `write_tables` could not read what is there, so that nothing is rendered in vain.
+    """
     if split in DEVKIT_SPLITS:
         raise ValueError(f"split is {split!r}, which is fixed to the original dataset's scenes: choose another name")
-    present = {record["name"] for record in _read(root / version / "scene.json", [])}
+    read_splits(root / version / "splits.json")
+    present = {record["name"] for record in _read_tables(root / version)["scene"]}
     doubled = sorted(present & set(names))
     if doubled:
         raise ValueError(f"{root / version} already has scene {doubled[0]}: choose another seed or folder")
@@ -71,7 +73,7 @@ def encode_jpeg(image: npt.NDArray[np.uint8]) -> bytes:
 def write_tables(root: Path, version: str, split: str, scenes: Iterable[Tables]) -> None:
     """Add scenes to the tables under ``root``/``version`` and to a split; what is there stays."""
     folder = root / version
-    tables: Tables = {name: _read(folder / f"{name}.json", []) for name in TABLES}
+    tables = _read_tables(folder)
     for name, records in common_tables(tuple(camera.name for camera in CAMERAS)).items():
         tables[name] = records
     names: list[str] = []
@@ -82,7 +84,7 @@ def write_tables(root: Path, version: str, split: str, scenes: Iterable[Tables])
     tables["map"] = [{
         "token": token("map"), "log_tokens": [record["token"] for record in tables["log"]],
         "category": "semantic_prior", "filename": MAP_FILE}]  # fmt: skip
-    splits = _read(folder / "splits.json", {})
+    splits = read_splits(folder / "splits.json")
     splits[split] = [*splits.get(split, []), *names]
     _write(root / MAP_FILE, cv2.imencode(".png", np.zeros((8, 8), np.uint8))[1].tobytes())
     for name, records in tables.items():
@@ -95,11 +97,28 @@ def _lines(records: list[Record]) -> bytes:
     return ("[\n" + ",\n".join(json.dumps(record) for record in records) + "\n]\n").encode()
 
 
-def _read(path: Path, default: T) -> T:
+def _read_tables(folder: Path) -> Tables:
+    """The tables of a folder, empty where there is no file; raises ValueError naming file and record."""
+    tables = {name: _read_table(folder / f"{name}.json") for name in TABLES}
+    for number, record in enumerate(tables["scene"]):
+        if not isinstance(record.get("name"), str):
+            raise ValueError(f"{folder / 'scene.json'}: record {number} has no name")
+    return tables
+
+
+def _read_table(path: Path) -> list[Record]:
     if not path.exists():
-        return default
-    content: T = json.loads(path.read_text())
-    return content
+        return []
+    try:
+        records: list[Record] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    if not isinstance(records, list):
+        raise ValueError(f"{path} holds a {type(records).__name__}, expected a list of records")
+    for number, record in enumerate(records):
+        if not isinstance(record, dict) or "token" not in record:
+            raise ValueError(f"{path}: record {number} has no token")
+    return records
 
 
 def _write(path: Path, content: bytes) -> None:
