@@ -35,33 +35,38 @@ def array(sample: Sample, boxes: Boxes3D, frame2global: Any) -> BoundingBox3DArr
     return convert.boxes_array(published, CLASS_NAMES, convert.header(newest.timestamp_ns, "base_link"))
 
 
-def report(stamp_ns: int, keep_ratio: float, decoder_ms: float = 4.0, keys: Sequence[int] = (1056, 106)) -> FrameReport:
+def report(
+    stamp_ns: int, keep_ratio: float, decoder_ms: float = 4.0, keys: Sequence[int] = (1056, 106), **other: Any
+) -> FrameReport:
     stages = {"images": 3.0, "poses": 1.0, "encode": FRAME_MS - decoder_ms, "decode": decoder_ms, "publish": 0.5}
+    pruning = {"keep_mode": "fixed", "prune_schedule": "gradual", "prune_layers": 1, "prune_queries": 175} | other
     return FrameReport(
         header=convert.header(stamp_ns, "base_link"),
         model="demo",
         weights="some file",
         device="cpu",
         keep_ratio=keep_ratio,
-        prune_layers=1,
-        prune_queries=175,
         keys=list(keys),
         stages=[StageTime(stage=name, ms=ms) for name, ms in stages.items()],
         latency_ms=25.0,
+        **pruning,
     )
 
 
 def published(
-    split: Split, found: Pass, keep_ratio: float | None = None, start_ns: int = PUBLISHED_AT_NS
+    split: Split, found: Pass, keep_ratio: float | None = None, start_ns: int = PUBLISHED_AT_NS, **other: Any
 ) -> list[Logged]:
-    """What a node that found this would have published, with reports if a ratio is given; 0.1 s between frames."""
+    """What a node that found this would have published, with reports if a ratio is given; 0.1 s between frames.
+
+    other: of the reports.
+    """
     logged: list[Logged] = []
     for index, sample in enumerate(split.samples()):
         at_ns = start_ns + index * 100_000_000
         detections = found.detections[sample.token]
         logged.append((at_ns, "/detector/boxes", array(sample, detections.boxes, detections.frame2global)))
         if keep_ratio is not None:
-            logged.append((at_ns + 1_000_000, "/detector/report", report(newest_ns(sample), keep_ratio)))
+            logged.append((at_ns + 1_000_000, "/detector/report", report(newest_ns(sample), keep_ratio, **other)))
     return logged
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +13,10 @@ import torch
 from ten_classes import SPLIT
 from tiny_model import TINY, tiny_network
 
-from tggbc_ros.core.config import DecodeConfig, MemoryConfig, PreprocessConfig, PruningConfig
+from tggbc_ros.core.config import DecodeConfig, KeepConfig, MemoryConfig, PreprocessConfig, PruningConfig
 from tggbc_ros.core.detector import Detector, Network
 from tggbc_ros.core.geometry import transform_boxes
-from tggbc_ros.core.types import Boxes3D
+from tggbc_ros.core.types import Boxes3D, NetworkInput, Tokens
 from tggbc_ros.data.nuscenes import NuScenes
 from tggbc_ros.data.records import Sample
 from tggbc_ros.evaluation.detect import Sweep
@@ -95,6 +96,38 @@ def test_images_are_encoded_once_a_frame_and_charged_to_every_ratio(
     assert passes[0].settings["model"] == TINY.name
 
 
+def test_position_embedding_is_charged_to_every_ratio(
+    network: Network, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes its time for the first detector of a frame only, whose rays the network keeps."""
+    known: list[torch.Tensor] = []
+    embed = network.embed
+
+    def slow_at_first(features: torch.Tensor, inputs: NetworkInput) -> Tokens:
+        if not known or not torch.equal(known[-1], inputs.lidar2img):
+            time.sleep(0.3)
+            known.append(inputs.lidar2img)
+        return embed(features, inputs)
+
+    monkeypatch.setattr(network, "embed", slow_at_first)
+    one = Split("one", {"scene": split.scenes["scene-0001"][:1]})
+    passes = Sweep(network, PRUNINGS, DECODE).run(one, lambda: None)
+    assert len(known) == 1
+    assert all(record.frame_ms[0] > 300 for record in passes)
+
+
+def test_budget_of_frames_is_refused_beside_others(network: Network) -> None:
+    """Whose encoding is done for it; a budget of the decoder alone is not misled."""
+    by_frame, by_decoder = (
+        PruningConfig(keep=KeepConfig(mode="budget", budget_of=budget_of)) for budget_of in ("frame", "decoder")
+    )
+    Sweep(network, [by_frame], DECODE)
+    Sweep(network, [by_decoder, PRUNINGS[0]], DECODE)
+    Sweep(network, [PruningConfig(keep=KeepConfig(budget_of="frame")), PRUNINGS[0]], DECODE)
+    with pytest.raises(ValueError, match="latency_budget_of is frame in 1 of 2 ways to prune, .*: run it alone"):
+        Sweep(network, [PRUNINGS[0], by_frame], DECODE)
+
+
 def test_sweeps_are_seen_and_keyframes_scored(network: Network, root: Path, split: Split) -> None:
     """Memory of every set gives other boxes than memory of the keyframes only, which the interval brings back."""
     fast = load_split(NuScenes(root), SPLIT, sweeps=True)
@@ -120,8 +153,8 @@ def test_images_come_as_the_node_would_take_them(network: Network, split: Split)
     smooth = cv2.resize(np.random.default_rng(0).integers(0, 255, (9, 16, 3), np.uint8), (320, 180))
     encoded = cv2.imencode(".jpg", smooth)[1].tobytes()
     large = replace(first, cameras=tuple(replace(s, jpeg=encoded, width=320, height=180) for s in first.cameras))
-    one, fast = Split("one", {"scene": (large,)}), PreprocessConfig(resize="fast")
-    (full,) = Sweep(network, PRUNINGS[:1], DECODE).run(one, lambda: None)
+    one, exact, fast = Split("one", {"scene": (large,)}), PreprocessConfig("exact"), PreprocessConfig("fast")
+    (full,) = Sweep(network, PRUNINGS[:1], DECODE, images=exact).run(one, lambda: None)
     (reduced,) = Sweep(network, PRUNINGS[:1], DECODE, images=fast, reduced=True).run(one, lambda: None)
     frame = large.camera_frame(TINY)
     assert frame.images[0].shape == (45, 80, 3)

@@ -77,10 +77,40 @@ def test_reports_tell_the_passes_apart(split: Split, tmp_path: Path) -> None:
         "model": "demo",
         "weights": "some file",
         "device": "cpu",
+        "keep_mode": "fixed",
+        "latency_budget_ms": 0.0,
+        "prune_schedule": "gradual",
         "prune_layers": 1,
         "prune_queries": 175,
         "memory": "node",
     }
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"keep_mode": "mass"}, {"keep_mode": "budget", "latency_budget_ms": 7.1}, {"prune_schedule": "once"}],
+)
+def test_other_modes_at_the_same_ratio_are_passes_of_their_own(
+    split: Split, tmp_path: Path, changed: dict[str, str | float]
+) -> None:
+    truth = ground_truth_pass(split)
+    later_ns = PUBLISHED_AT_NS + 60_000_000_000
+    logged = published(split, truth, 0.3) + published(split, truth, 0.3, later_ns, **changed)
+    first, second = recorded_passes(split, [write_recording(tmp_path / "bag", logged)])
+    assert second.settings == first.settings | changed
+    for record in (first, second):
+        assert (record.keep_ratio, len(record.detections), len(record.decoder_ms)) == (0.3, 4, 4)
+        assert "samples played again" not in record.notes
+
+
+@pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_bag_cut_short_is_named(split: Split, tmp_path: Path, storage: StoragePlugin, share: float) -> None:
+    bag = write_recording(tmp_path / "bag", published(split, ground_truth_pass(split), 0.3), storage)
+    (file,) = (path for path in bag.iterdir() if path.suffix != ".yaml")
+    file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
+    with pytest.raises(ValueError, match=f"bag {bag} cannot be read: "):
+        recorded_passes(split, [bag])
 
 
 def test_every_message_is_scored_or_counted(split: Split, tmp_path: Path) -> None:
@@ -156,7 +186,7 @@ def test_what_cannot_be_scored_is_refused(split: Split, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="have class 'tram', expected one of car, truck"):
         recorded_passes(split, [bag("class", good)])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="cannot read bag .*empty"):
+    with pytest.raises(ValueError, match="bag .*empty cannot be read"):
         recorded_passes(split, [tmp_path / "empty"])
-    with pytest.raises(ValueError, match="cannot read bag .*nowhere"):
+    with pytest.raises(ValueError, match="bag .*nowhere cannot be read"):
         recorded_passes(split, [tmp_path / "nowhere"])

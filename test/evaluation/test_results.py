@@ -6,9 +6,11 @@ import csv
 import json
 from pathlib import Path
 
+import pytest
+
 from tggbc_ros.core.config import CLASS_NAMES
 from tggbc_ros.evaluation.passes import Pass
-from tggbc_ros.evaluation.results import result_row, table, write_results
+from tggbc_ros.evaluation.results import are_variants, result_row, table, write_results
 from tggbc_ros.evaluation.score import Score
 
 SCORE = Score(
@@ -46,6 +48,21 @@ def test_table_names_ways_to_prune_that_a_ratio_does_not_tell() -> None:
     lines = table([row | {"variant": "keep_ratio=1"}, row | {"variant": text}]).splitlines()
     assert lines[0].split()[-2:] == ["keys_mean", "variant"]
     assert lines[2].endswith(f"65.33  {text}")
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["keep_ratio=1", " keep_ratio=0.3 "], False),
+        (["keep_ratio=1", "keep_ratio=0.3 prune_layers=2"], True),
+        (["keep_mode=mass", "keep_mode=budget"], True),
+        (["keep_ratio=1", "keep_mode=mass"], True),
+        ([""], True),
+    ],
+)
+def test_variants_are_all_that_is_not_a_ratio_alone(names: list[str], expected: bool) -> None:
+    assert are_variants([{"variant": name} for name in names]) is expected
+    assert not are_variants([{"keep_ratio": 0.3}])
 
 
 def test_files_hold_the_same_rows(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,9 @@ def test_other_ways_to_prune_have_rows_of_their_own(root: Path, capsys: pytest.C
     assert [row["variant"] for row in found] == list(ways)
     assert found[0]["keys_mean"] < found[1]["keys_mean"] < found[0]["keys_total"] == 48
     assert ways[1] in capsys.readouterr().out
+    modes = ("keep_mode=mass", "keep_mode=budget")
+    assert run(root, "--model", "tiny", "--allow-random-weights", "--device", "cpu", "--variant", *modes) == 0
+    assert capsys.readouterr().out.splitlines()[1].endswith(modes[0])
     assert run(root, "--model", "tiny", "--allow-random-weights", "--variant", "keep=1") == 1
     assert "variant holds 'keep=1'" in capsys.readouterr().err
 
@@ -185,6 +189,19 @@ def unknown_class(root: Path) -> None:
     write()
 
 
+def null_timestamp(root: Path) -> None:
+    rows, write = edit_table(root, "sample")
+    rows[1]["timestamp"] = None
+    write()
+
+
+def flat_box(root: Path) -> None:
+    rows, write = edit_table(root, "sample_annotation")
+    rows[0]["size"] = [1, 0, 2]
+    write()
+
+
+BY_FRAME = "keep_mode=budget latency_budget_of=frame"
 RANDOM = ("--model", "tiny", "--allow-random-weights", "--keep-ratio", "1.0", "--device", "cpu")
 
 
@@ -203,7 +220,11 @@ RANDOM = ("--model", "tiny", "--allow-random-weights", "--keep-ratio", "1.0", "-
         (no_damage, (*RANDOM, "--keep-ratio", "1.5"), "keep_ratio is 1.5, expected a number in (0, 1]"),
         (no_damage, (*RANDOM, "--memory-interval-s", "3"), "interval_s is 3.0, expected in [0, max_gap_s], which is 2"),
         (no_damage, (*RANDOM, "--sweeps", "--split", "tail"), "holds no sweep between keyframes in split 'tail'"),
-        (no_damage, ("--bag", "nowhere"), "cannot read bag nowhere"),
+        (no_damage, ("--bag", "nowhere"), "bag nowhere cannot be read"),
+        (null_timestamp, ("--ground-truth",), "sample.json: record scene-0001-1 has timestamp None, expected a whole"),
+        (flat_box, ("--ground-truth",), "sample_annotation.json: record scene-0001-car-0 has size [1, 0, 2], expected"),
+        (no_damage, (*RANDOM, "--variant", "prune_queries=abc"), "variant holds 'prune_queries=abc', expected"),
+        (no_damage, (*RANDOM, "--variant", BY_FRAME, "keep_ratio=1"), "latency_budget_of is frame in 1 of 2 ways"),
     ],
 )
 def test_bad_data_is_one_line(
@@ -218,3 +239,11 @@ def test_bad_data_is_one_line(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("evaluate: ")
     assert message in line
+
+
+def test_a_network_that_answers_nan_is_one_line(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(MODELS, "tiny", replace(TINY, mean=(float("nan"),) * 3))
+    assert run(root, *RANDOM) == 1
+    assert "evaluate: the network's class logits hold NaN or infinity" in capsys.readouterr().err

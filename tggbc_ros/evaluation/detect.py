@@ -13,6 +13,9 @@ from tggbc_ros.core.types import AlignedMemory, CameraFrame, NetworkInput, Netwo
 from tggbc_ros.data.records import Sample
 from tggbc_ros.evaluation.passes import Detections, Pass, Split
 
+SHARED_STAGES = ("encode", "embed")
+"""What the first detector of a frame finds to do in the network, and the others find done."""
+
 
 class SharedEncoder:
     """A network whose image encoder runs once a frame, however many detectors look at that frame.
@@ -59,7 +62,8 @@ class Sweep:
 
     reset_every_frame: drop memory before each frame, to see what it is worth; it is always dropped between scenes.
     memory, images: as `Detector`'s. reduced: JPEGs are decoded no larger than the network needs, as the node's
-    parameter jpeg_decode has it.
+    parameter jpeg_decode has it. Raises ValueError for several prunings of which one goes by the time of whole
+    frames: but for the first, they would be told that encoding takes none.
     """
 
     def __init__(
@@ -72,6 +76,10 @@ class Sweep:
         images: PreprocessConfig | None = None,
         reduced: bool = False,
     ) -> None:
+        by_frame = sum(each.keep.mode == "budget" and each.keep.budget_of == "frame" for each in prunings)
+        if by_frame and len(prunings) > 1:
+            found = f"latency_budget_of is frame in {by_frame} of {len(prunings)} ways to prune, which share an encoder"
+            raise ValueError(f"{found}: run it alone")
         self._network = SharedEncoder(network)
         self._images = images or PreprocessConfig()
         self._needed = network.model if reduced else None
@@ -97,17 +105,16 @@ class Sweep:
         return self.passes
 
     def _step(self, sample: Sample, frame: CameraFrame) -> None:
-        """One frame through all detectors; each is charged the encoding that the first one did for all.
+        """One frame through all detectors; each is charged what the first one did for all.
 
         Boxes are kept in the vehicle's frame, as the node publishes them.
         """
         self._network.next_frame()
-        encode_ms = None
+        shared_ms: dict[str, float] = {}
         for detector, record in zip(self._detectors, self.passes, strict=True):
             boxes, report = detector.step(frame)
-            stage_ms = dict(report.stage_ms)
-            encode_ms = stage_ms["encode"] if encode_ms is None else encode_ms
-            stage_ms["encode"] = encode_ms
+            shared_ms = shared_ms or {stage: report.stage_ms[stage] for stage in SHARED_STAGES}
+            stage_ms = {**report.stage_ms, **shared_ms}
             if sample.is_keyframe:
                 in_ego = transform_boxes(sample.lidar2ego, boxes)
                 record.detections[sample.token] = Detections(in_ego, sample.ego2global)

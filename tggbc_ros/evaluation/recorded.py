@@ -14,6 +14,7 @@ from rosbags.highlevel import AnyReader, AnyReaderError
 from tggbc_ros.core.config import CLASS_NAMES
 from tggbc_ros.core.geometry import rotation_from_quaternion
 from tggbc_ros.core.types import Array, Boxes3D
+from tggbc_ros.data.bag_file import BagError, damage_named
 from tggbc_ros.data.records import Sample
 from tggbc_ros.evaluation.passes import Detections, Pass, Split, newest_shot
 
@@ -40,31 +41,31 @@ class Recorded:
 def read_recording(path: Path, boxes_topic: str, report_topic: str) -> tuple[list[Recorded], list[Recorded]]:
     """Boxes and reports of a bag, in the order of recording, decoded with the definitions that the bag holds.
 
-    Raises ValueError naming the bag if it cannot be read, lacks the boxes, or has them in another type.
+    Raises BagError naming the bag if it cannot be read, lacks the boxes, or has them in another type.
     """
     found: dict[str, list[Recorded]] = {boxes_topic: [], report_topic: []}
     expected = {boxes_topic: BOXES_TYPE, report_topic: REPORT_TYPE}
     try:
-        with AnyReader([path]) as reader:
+        with damage_named(path), AnyReader([path]) as reader:
             connections = [entry for entry in reader.connections if entry.topic in expected]
             if boxes_topic not in {entry.topic for entry in connections}:
                 topics = ", ".join(sorted({entry.topic for entry in reader.connections})) or "none"
-                raise ValueError(f"bag {path} has no topic {boxes_topic}; its topics: {topics}")
+                raise BagError(f"bag {path} has no topic {boxes_topic}; its topics: {topics}")
             for entry in connections:
                 if entry.msgtype != expected[entry.topic]:
-                    raise ValueError(f"{entry.topic} in {path} is {entry.msgtype}, expected {expected[entry.topic]}")
+                    raise BagError(f"{entry.topic} in {path} is {entry.msgtype}, expected {expected[entry.topic]}")
             for entry, log_ns, data in reader.messages(connections):
                 message: Any = reader.deserialize(data, entry.msgtype)
                 found[entry.topic].append(Recorded(_stamp_ns(message), log_ns, message))
-    except (AnyReaderError, OSError) as error:
-        raise ValueError(f"cannot read bag {path}: {error}") from error
+    except (AnyReaderError, FileNotFoundError) as error:
+        raise BagError(f"bag {path} cannot be read: {error}") from error
     return found[boxes_topic], found[report_topic]
 
 
 def recorded_passes(
     split: Split, bags: Sequence[Path], boxes_topic: str = BOXES_TOPIC, report_topic: str = REPORT_TOPIC
 ) -> list[Pass]:
-    """One pass per keep ratio and pruning setting in the reports, all boxes in one pass where there are no reports.
+    """One pass per setting of the pruning that the reports tell, all boxes in one pass where there are no reports.
 
     The node's stamp is the newest image's, which is near the sample's time, not equal to it: boxes belong to the
     sample with such an image. Everything that is not scored is counted in the passes' notes. Raises ValueError if
@@ -88,7 +89,7 @@ def recorded_passes(
     for record in passes.values():
         record.notes |= ignored
         record.notes["samples without boxes"] = len(by_stamp) - len(record.detections)
-    return [passes[key] for key in sorted(passes, key=lambda key: key[0] or 0.0, reverse=True)]
+    return sorted(passes.values(), key=lambda record: record.keep_ratio or 0.0, reverse=True)
 
 
 def _pair(boxes: Sequence[Recorded], reports: Sequence[Recorded]) -> Iterator[tuple[Recorded, Recorded | None]]:
@@ -111,8 +112,8 @@ def _pair(boxes: Sequence[Recorded], reports: Sequence[Recorded]) -> Iterator[tu
 
 def _take(passes: dict[tuple[Any, ...], Pass], sample: Sample, array: Recorded, report: Recorded | None) -> None:
     """Put a sample's boxes into the pass of its setting; the first ones count where it was played again."""
-    key = _setting(report.message) if report else (None,)
-    record = passes.setdefault(key, _new_pass(key, report.message if report else None))
+    keep_ratio, settings = _settings(report.message) if report else (None, {})
+    record = passes.setdefault((keep_ratio, *settings.values()), Pass(keep_ratio, settings=settings))
     if sample.token in record.detections:
         record.notes["samples played again"] = record.notes.get("samples played again", 0) + 1
         return
@@ -125,18 +126,19 @@ def _take(passes: dict[tuple[Any, ...], Pass], sample: Sample, array: Recorded, 
         record.latency_ms.append(float(report.message.latency_ms))
 
 
-def _setting(report: Any) -> tuple[Any, ...]:
-    """What tells passes apart; float32 numbers as they were typed."""
-    keep_ratio = round(float(report.keep_ratio), 6)
-    return keep_ratio, int(report.prune_layers), int(report.prune_queries), report.model, report.weights
-
-
-def _new_pass(key: tuple[Any, ...], report: Any) -> Pass:
-    if report is None:
-        return Pass(keep_ratio=None)
-    keep_ratio, layers, queries, model, weights = key
-    settings = {"model": model, "weights": weights, "device": report.device}
-    return Pass(keep_ratio, settings=settings | {"prune_layers": layers, "prune_queries": queries, "memory": "node"})
+def _settings(report: Any) -> tuple[float, dict[str, str | int | float]]:
+    """What tells passes apart: keep ratio, and columns; float32 numbers as they were typed."""
+    return round(float(report.keep_ratio), 6), {
+        "model": report.model,
+        "weights": report.weights,
+        "device": report.device,
+        "keep_mode": report.keep_mode,
+        "latency_budget_ms": round(float(report.latency_budget_ms), 3),
+        "prune_schedule": report.prune_schedule,
+        "prune_layers": int(report.prune_layers),
+        "prune_queries": int(report.prune_queries),
+        "memory": "node",
+    }
 
 
 def _detections(sample: Sample, array: Recorded) -> Detections:

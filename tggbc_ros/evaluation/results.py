@@ -57,7 +57,8 @@ def write_results(rows: Sequence[Row], folder: Path) -> None:
 
 def are_variants(rows: Sequence[Row]) -> bool:
     """Whether the rows differ in more than their keep ratio."""
-    return any(" " in row.get("variant", "") for row in rows)
+    pairs = [row["variant"].split() for row in rows if "variant" in row]
+    return any(len(each) != 1 or not each[0].startswith("keep_ratio=") for each in pairs)
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -142,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     try:
         rows = evaluate(given)
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, FloatingPointError) as error:
         print(f"evaluate: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     print(table(rows))
