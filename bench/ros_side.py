@@ -50,8 +50,8 @@ class Case:
 
 CASES = (
     Case("jpeg"),
-    Case("jpeg, resize fast", parameters={"resize": "fast"}),
-    Case("jpeg reduced, resize fast", parameters={"resize": "fast", "jpeg_decode": "reduced"}),
+    Case("jpeg, resize exact", parameters={"resize": "exact"}),
+    Case("jpeg reduced", parameters={"jpeg_decode": "reduced"}),
     Case("jpeg, undistorted", Input(distorted=True)),
     Case("raw", Input(encoding="raw")),
 )

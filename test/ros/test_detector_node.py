@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.context import Context
@@ -26,6 +27,7 @@ from synthetic_rig import (
     START_NS,
     SyntheticRig,
     boxes_of,
+    camera_info,
     detector_process,
     ego2global,
     end,
@@ -218,10 +220,10 @@ def test_lifecycle_by_hand(rig: SyntheticRig, domain_id: int) -> None:
     with detector_process(domain_id, autostart=False) as process:
         assert rig.spin_until(lambda: rig.diagnostic("detector: node"))
         assert rig.diagnostic("detector: node").message == "unconfigured"
-        assert set_parameters(rig, max_boxes=50) == [""]
+        assert set_parameters(rig, max_boxes=50, sync_capacity=7) == ["", ""]
         for _ in range(2):
             assert change_state(rig, Transition.TRANSITION_CONFIGURE) == "inactive"
-            assert set_parameters(rig, max_boxes=60) != [""]
+            assert set_parameters(rig, sync_capacity=8) != [""]
             assert change_state(rig, Transition.TRANSITION_ACTIVATE) == "active"
             rig.wait_for_detector()
             rig.received["report"].clear()
@@ -247,6 +249,29 @@ def test_nothing_arrives_and_diagnostics_say_so(rig: SyntheticRig, domain_id: in
         assert rig.diagnostic("detector: camera CAM_FRONT").message == "never seen"
         assert rig.diagnostic("detector: camera CAM_FRONT").level == b"\x02"
         assert "no complete set" in rig.diagnostic("detector: synchroniser").message
+
+
+def test_a_first_camera_info_may_come_after_its_image(rig: SyntheticRig, domain_id: int) -> None:
+    with detector_process(domain_id, pose_timeout_s=10.0):
+        rig.wait_for_detector()
+        reference_ns = rig.publish_set(0, infos=False)
+        rig.spin_for(0.5)
+        assert not rig.received["report"]
+        for name, stamp_ns in rig.stamps_ns(0).items():
+            rig.infos[name].publish(camera_info(name, stamp_ns))
+        assert rig.spin_until(lambda: rig.received["report"], timeout_s=9.0)
+        report = rig.received["report"][0]
+        assert (nanoseconds(report), report.sets_received, report.sets_published) == (reference_ns, 1, 1)
+
+
+def test_what_was_published_is_not_well_for_ever_once_all_cameras_are_silent(rig: SyntheticRig, domain_id: int) -> None:
+    with detector_process(domain_id):
+        rig.wait_for_detector()
+        rig.publish_until_report(0)
+        ceased = "no images come, and no set was published for "
+        assert rig.spin_until(lambda: ceased in rig.diagnostic("detector: synchroniser").message)
+        for name in ("synchroniser", "rig", "memory", "stages", "pruning"):
+            assert rig.diagnostic(f"detector: {name}").level != DiagnosticStatus.OK, name
 
 
 @pytest.mark.parametrize(("number", "sleep_s"), [(signal.SIGINT, "60"), (signal.SIGTERM, "60"), (signal.SIGTERM, "0")])

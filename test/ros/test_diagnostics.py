@@ -59,7 +59,7 @@ def totals(published: int, **drops: int) -> Totals:
     ],
 )
 def test_synchroniser(before: Totals | None, now: Totals, level: bytes, message: str) -> None:
-    status = sync_status(now, before, 0, 0.1, 2.0)
+    status = sync_status(now, before, 0, True, 0.1, 2.0)
     assert (status.level, status.message) == (level, message)
 
 
@@ -76,18 +76,24 @@ def test_synchroniser(before: Totals | None, now: Totals, level: bytes, message:
 def test_sets_that_are_not_published(
     before: Totals, now: Totals, unanswered_s: float, level: bytes, message: str
 ) -> None:
-    status = sync_status(now, before, 0, unanswered_s, 2.0)
+    status = sync_status(now, before, 0, True, unanswered_s, 2.0)
     assert (status.level, status.message) == (level, message)
     assert values_of(status)["unanswered_s"] == f"{unanswered_s:.3f}"
-    patient = sync_status(now, before, 0, unanswered_s, 60.0)
+    patient = sync_status(now, before, 0, True, unanswered_s, 60.0)
     assert "images come" not in patient.message
+
+
+def test_sets_that_have_ceased_with_their_images_are_not_well() -> None:
+    status = sync_status(totals(3), totals(3), 0, False, 2.1, 2.0)
+    assert (status.level, status.message) == (WARN, "no images come, and no set was published for 2.1 s")
+    assert sync_status(totals(3), totals(3), 0, False, 1.9, 2.0).level == OK
 
 
 def test_images_that_wait_in_vain_are_a_warning_while_they_do() -> None:
     full = totals(5, image_overflow=9)
-    status = sync_status(full, totals(3, image_overflow=8), 48, 0.1, 2.0)
+    status = sync_status(full, totals(3, image_overflow=8), 48, True, 0.1, 2.0)
     assert (status.level, status.message) == (WARN, "images dropped that waited for others: image_overflow")
-    assert sync_status(full, full, 48, 0.1, 2.0).level == OK
+    assert sync_status(full, full, 48, True, 0.1, 2.0).level == OK
 
 
 def test_what_is_known_of_the_last_set_is_old_news_once_none_follows() -> None:
@@ -180,6 +186,10 @@ def test_a_camera_is_bad_from_an_error_to_the_next_usable_image() -> None:
     found.note_error("bad_image: half of it", NOW_S - 0.25)
     status = camera(found)
     assert (status.level, status.message) == (ERROR, "bad: bad_image: half of it")
+    assert camera(found, diagnostics_stale_s=0.3).level == ERROR
+    found.last_error_s = NOW_S - 2.1
+    assert camera(found).message == "fresh", "no set has formed since, but its later images were not found bad"
+    found.last_error_s = NOW_S - 0.25
     found.usable = True
     status = camera(found)
     assert (status.level, status.message) == (OK, "fresh")

@@ -407,6 +407,7 @@ def test_any_frame_between_ego_and_global_tells_of_a_bag_that_began_again(rig: S
     assert rig.spin_until(lambda: not knows(listener, LATE_MS))
     assert knows(listener, 0, "map", "odom") and knows(listener, 10, "map", "odom")
     assert not knows(listener, 0)
+    assert not listener.poses._tf.can_transform("earth", "map", Time())
     rig.tf.publish(moved("base_link", "odom", 0, 10))
     assert rig.spin_until(lambda: knows(listener, 10))
     assert listener.account.totals().drops == {"transform_late": 2}
@@ -419,3 +420,109 @@ def test_transforms_in_a_circle_are_no_ego_pose_and_end_nothing(rig: SyntheticRi
     rig.tf.publish(moved("wiper", "odom", LATE_MS, 0))
     assert rig.spin_until(lambda: listener.account.totals().drops == {"transform_late": 1})
     assert listener.cause() == "pose_missing"
+
+
+def test_passes_of_a_tree_with_the_global_frame_below_the_vehicle(rig: SyntheticRig, listen) -> None:
+    """As some SLAM nodes publish it. Samples are at the stamps: what lies between them moves otherwise, inverted."""
+    listener = listen()
+    for offset in (3, 11, 19, 27, 35, 43, LATE_MS + 100, 3, 11, 19, 27, 35, 43):
+        inverse = invert_rigid(ego2global(START_NS + offset * MS))
+        rig.tf.publish(TFMessage(transforms=[transform(inverse, "base_link", "map", START_NS + offset * MS)]))
+        if offset > LATE_MS:
+            assert rig.spin_until(lambda: knows(listener, LATE_MS + 100))
+            check(listener.geometry())
+    assert rig.spin_until(lambda: knows(listener, 43) and not knows(listener, LATE_MS))
+    check(listener.geometry())
+    assert not knows(listener, 0), "a pose of the old pass is taken for a mounting"
+    assert listener.account.totals().drops == {}
+
+
+def test_odometry_begins_again_whatever_tree_tf_has(rig: SyntheticRig, listen) -> None:
+    listener = listen(ego_pose_source="odom")
+    rig.tf.publish(moved("map", "base_link", 0))
+    assert rig.spin_until(lambda: "map" in listener.poses._parents)
+    for offset in (0, LATE_MS, 2 * LATE_MS, 0, 60):
+        rig.odom.publish(odometry(START_NS + offset * MS))
+    assert rig.spin_until(lambda: knows(listener, 60) and not knows(listener, LATE_MS))
+    check(listener.geometry())
+    assert listener.account.totals().drops == {}
+
+
+RAISED = LIDAR2EGO + np.array([[0.0] * 4, [0.0] * 4, [0.0, 0.0, 0.0, 1.0], [0.0] * 4])
+
+
+def mountings(lidar2ego: np.ndarray = LIDAR2EGO, lidar: str = "LIDAR_TF", at_ms: int = 0) -> TFMessage:
+    """On /tf, by way of a frame that was also sent a little later."""
+    chassis, at_ns = moved("chassis", "base_link", at_ms, at_ms + 10).transforms, START_NS + at_ms * MS
+    sensors = {lidar: lidar2ego, **{f"{camera}_TF": matrix for camera, matrix in CAM2EGO.items()}}.items()
+    return TFMessage(transforms=[*chassis, *(transform(m, "chassis", name, at_ns) for name, m in sensors)])
+
+
+def mounted(listener: Listener) -> SetGeometry:
+    return listener.poses.geometry(CAMERAS, [f"{camera}_TF" for camera in CAMERAS], STAMPS_NS)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "lidar2ego"),
+    [
+        ([], [], LIDAR2EGO),
+        ([mountings(RAISED)], [], RAISED),
+        ([mountings(RAISED)], [mountings(at_ms=LATE_MS + 100)], RAISED),
+    ],
+    ids=["once", "once a pass", "rarely"],
+)
+def test_mountings_sent_rarely_on_tf_hold_for_the_next_passes(
+    rig: SyntheticRig, listen, start: list[TFMessage], end: list[TFMessage], lidar2ego: np.ndarray
+) -> None:
+    """Those of the first pass until others come, which come before the poses that tell of a new pass."""
+    listener = listen(lidar_frame="LIDAR_TF")
+    for number, mountings_now in enumerate([[mountings()], start, start]):
+        for message in [*mountings_now, poses_at(0), poses_at(60)]:
+            rig.tf.publish(message)
+        assert rig.spin_until(lambda: knows(listener, 60) and not knows(listener, LATE_MS))
+        found, expected = mounted(listener), lidar2ego if number else LIDAR2EGO
+        np.testing.assert_allclose(found.lidar2output, expected, atol=1e-12)
+        np.testing.assert_allclose(found.lidar2global, ego2global(STAMPS_NS[-1]) @ expected, atol=1e-8)
+        assert not found.unplaced
+        for message in [*end, poses_at(LATE_MS + 100)]:
+            rig.tf.publish(message)
+        assert rig.spin_until(lambda: knows(listener, LATE_MS))
+    assert set(listener.account.totals().drops) == ({"transform_late"} if end else set())
+
+
+def test_a_mounting_that_became_static_stays_what_it_is(rig: SyntheticRig, listen) -> None:
+    listener = listen(lidar_frame="LIDAR_FIXED")
+    rig.tf.publish(mountings(RAISED, "LIDAR_FIXED"))
+    rig.tf.publish(poses_at(0, LATE_MS + 100))
+    assert rig.spin_until(lambda: knows(listener, LATE_MS))
+    rig.tf_static.publish(TFMessage(transforms=[transform(LIDAR2EGO, "chassis", "LIDAR_FIXED")]))
+    assert rig.spin_until(lambda: "LIDAR_FIXED" not in listener.poses._last)
+    rig.tf.publish(poses_at(0, 60))
+    assert rig.spin_until(lambda: not knows(listener, LATE_MS))
+    np.testing.assert_allclose(mounted(listener).lidar2output, LIDAR2EGO, atol=1e-12)
+
+
+@pytest.mark.parametrize("source", ["tf", "odom"])
+def test_once_the_clock_fell_the_old_pass_answers_no_more(rig: SyntheticRig, listen, source: str) -> None:
+    """A simulation that starts again a second ago, and moves otherwise; its rig is another, too."""
+    listener = listen(ego_pose_source=source, lidar_frame="LIDAR_TF")
+    rig.tf.publish(mountings())
+    for offset in (0, 60, LATE_MS + 100):
+        stamp_ns = START_NS + offset * MS
+        rig.tf.publish(poses_at(offset)) if source == "tf" else rig.odom.publish(odometry(stamp_ns))
+    assert rig.spin_until(
+        lambda: knows(listener, LATE_MS) and listener.poses._tf.can_transform("base_link", "LIDAR_TF", Time())
+    )
+    listener.poses.clock_went_back(START_NS + (LATE_MS - 350) * MS)  # not by half a second
+    assert knows(listener, LATE_MS)
+    listener.poses.clock_went_back(START_NS + 5 * MS)
+    with pytest.raises(BadInputError) as error:
+        mounted(listener)
+    assert error.value.cause == "pose_missing" and "map" in str(error.value)
+    rig.tf.publish(mountings(RAISED))
+    for offset in (0, 60):
+        rig.tf.publish(poses_at(offset)) if source == "tf" else rig.odom.publish(odometry(START_NS + offset * MS))
+    assert rig.spin_until(lambda: knows(listener, 60) and np.allclose(mounted(listener).lidar2output, RAISED))
+    listener.poses.clock_went_back(START_NS + 70 * MS)  # the clock's own message may come last
+    assert knows(listener, 60)
+    assert listener.account.totals().drops == {}

@@ -14,6 +14,8 @@ from rclpy.context import Context
 from std_srvs.srv import Trigger
 from synthetic_rig import SyntheticRig, boxes_of, detector_process, nanoseconds, set_parameters
 
+from tggbc_ros.core.config import DecodeConfig
+
 pytestmark = pytest.mark.timeout(120)
 
 
@@ -73,8 +75,12 @@ def test_live_values_work_from_the_next_set_on(running: SyntheticRig) -> None:
     scores = boxes_of(running, nanoseconds(report)).score
     assert 0 < len(scores) < 240
     assert scores.min() >= 0.68 - 1e-6
-    assert set_parameters(running, keep_ratio=1.0, score_threshold=0.0, prune_layers=1) == ["", "", ""]
-    assert list(running.publish_until_report(2).keys) == [48, 48]
+    values = {"keep_ratio": 1.0, "score_threshold": 0.0, "prune_layers": 1, "max_boxes": 7}
+    assert set_parameters(running, **values) == [""] * 4
+    report = running.publish_until_report(2)
+    assert list(report.keys) == [48, 48]
+    assert len(boxes_of(running, nanoseconds(report)).score) == 7
+    assert set_parameters(running, max_boxes=DecodeConfig.max_boxes) == [""]
 
 
 def test_every_parameter_says_what_it_is(running: SyntheticRig) -> None:

@@ -48,6 +48,17 @@ def test_a_clock_that_follows_its_images_begins_no_second_pass() -> None:
     assert placed(passes, 5.5, clock_s=5.4) == [1]
 
 
+@pytest.mark.parametrize("lags_s", [0.6, 1.0, 30.0])
+def test_a_clock_that_lags_behind_its_images_begins_no_second_pass_either(lags_s: float) -> None:
+    """/clock once a second, or a bag played ten times as fast."""
+    passes = Passes()
+    placed(passes, 10, 20)
+    assert passes.clock_went_back(5 * S)
+    assert passes.place(round((5 + lags_s) * S) % (20 * S), 5 * S) == Pass(1, "clock jump")
+    assert placed(passes, 18, 18.5, clock_s=18.2) == [1, 1]
+    assert passes.place(3 * S, 3 * S) == Pass(2, "time went backward"), "the jump has been used up"
+
+
 def test_every_loop_is_a_pass() -> None:
     passes = Passes()
     assert placed(passes, *([10, 10.5, 11] * 20)) == [number for number in range(20) for _ in range(3)]

@@ -123,6 +123,19 @@ def test_the_file_counts_where_nothing_is_published(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("error", [MemoryError("no room"), cv2.error("Insufficient memory")])
+def test_an_image_too_large_for_what_memory_is_left_is_a_bad_image(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*given: object) -> object:
+        raise error
+
+    monkeypatch.setattr(Pictures, "_make", no_room)
+    with pytest.raises(BadInputError, match="no room|Insufficient memory") as caught:
+        of({}).make("CAM_FRONT", jpeg("CAM_FRONT", 1))
+    assert caught.value.cause == "bad_image"
+
+
 def test_the_mask_goes_the_way_of_the_image() -> None:
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     mask[HEIGHT // 2 :] = 255

@@ -205,6 +205,22 @@ def test_empty_headers_and_no_camera_info(play: Callable[..., Result], tmp_path:
     same(found, play("nuscenes", families.our_own(SETS)))
 
 
+def test_stamped_on_arrival_a_set_may_spread_by_what_images_take_to_come(
+    play: Callable[..., Result], tmp_path: Path
+) -> None:
+    """Of full size: 35 ms between the cameras here, and of each image 4 ms more than of the one before it."""
+    file = families.write_calibration(tmp_path / "rig.yaml", [name.lower() for name in families.CAMERAS])
+    topics = [f"/{name.lower()}/raw" for name in families.CAMERAS]
+    entries = [
+        (log_ns + (topics.index(topic) * 4_000_000 if topic in topics else 0), topic, message)
+        for log_ns, topic, message in families.nuscenes2bag_ros2(SETS)
+    ]
+    found = play("nuscenes2bag_ros2", sorted(entries, key=lambda entry: entry[0]), calibration_file=str(file))
+    assert found.totals.sets_received == len(SETS)
+    assert dict(found.totals.drops) == {"set_pose_timeout": 1}  # after the last pose
+    assert len(found.boxes) == len(SETS) - 1
+
+
 def test_stamp_zero_without_the_policy_is_dropped(play: Callable[..., Result], tmp_path: Path) -> None:
     file = families.write_calibration(tmp_path / "rig.yaml", [name.lower() for name in families.CAMERAS])
     entries = families.nuscenes2bag_ros2(SETS[:1])

@@ -85,6 +85,7 @@ class DetectorNode(LifecycleNode):
         self._masks: EgoMasks | None = None
         self.line: FrameLine | None = None
         self._line_in_use = threading.Lock()
+        self._abandoned = False
         self._self_check = SelfCheck()
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._take_parameters)
@@ -180,13 +181,16 @@ class DetectorNode(LifecycleNode):
         """End subscriptions and worker; whether nothing is in work any more."""
         with self._line_in_use:  # not while the diagnostics ask it
             line, self.line = self.line, None
-        return line.stop(timeout_s) if line else True
+        ended = line.stop(timeout_s) if line else True
+        self._abandoned = self._abandoned or not ended
+        return ended
 
     def close(self, timeout_s: float) -> bool:
-        """`stop` for good: the diagnostics end too."""
+        """`stop` for good: the diagnostics end too. Whether no thread is left, of earlier activations neither."""
         deadline_s = time.monotonic() + timeout_s
-        finished = self.stop(timeout_s)
-        return self._diagnostics_ticker.stop(max(0.1, deadline_s - time.monotonic())) and finished
+        self.stop(timeout_s)
+        told = self._diagnostics_ticker.stop(max(0.1, deadline_s - time.monotonic()))
+        return told and not self._abandoned
 
     def destroy_node(self) -> None:
         """As rclpy does, once nothing publishes any more."""

@@ -68,7 +68,7 @@ def camera_status(camera: str, feed: Feed, calibrated: bool, settings: Settings,
         return status(f"camera {camera}", ERROR, f"stale: silent for {age_s:.1f} s", values)
     if feed.info is None and not calibrated:
         return status(f"camera {camera}", ERROR, "no CameraInfo", values)
-    if not feed.usable:
+    if not feed.usable and feed.last_error_s is not None and now_s - feed.last_error_s <= settings.diagnostics_stale_s:
         return status(f"camera {camera}", ERROR, f"bad: {feed.last_error}", values)
     if rate_hz is not None and rate_hz < settings.diagnostics_min_rate_hz:
         expected = f"expected {settings.diagnostics_min_rate_hz:g} or more"
@@ -109,12 +109,12 @@ def rig_status(cameras: Sequence[str], missing: Sequence[str], hidden: Mapping[s
 
 
 def sync_status(
-    totals: Totals, before: Totals | None, buffered: int, unanswered_s: float, patience_s: float
+    totals: Totals, before: Totals | None, buffered: int, sending: bool, unanswered_s: float, patience_s: float
 ) -> DiagnosticStatus:
     """Sets and drops by cause; what went wrong since ``before``, the books at the last diagnostics, decides the level.
 
-    NO_FAULTS are none. unanswered_s: how long images have come, for somebody, and no set was published; an error
-    beyond patience_s.
+    NO_FAULTS are none. sending: whether any camera does. unanswered_s: for how long no set was published though
+    somebody listens; beyond patience_s it is an error if images come, and a warning if they have ceased.
     """
     values = {
         "sets_received": totals.sets_received,
@@ -130,7 +130,8 @@ def sync_status(
         stuck = totals.sets_published == (before.sets_published if before else 0)
         return status("synchroniser", ERROR if stuck else WARN, f"sets dropped: {', '.join(faults)}", values)
     if unanswered_s > patience_s:
-        return status("synchroniser", ERROR, f"images come, but no set was published for {unanswered_s:.1f} s", values)
+        level, images = (ERROR, "images come, but") if sending else (WARN, "no images come, and")
+        return status("synchroniser", level, f"{images} no set was published for {unanswered_s:.1f} s", values)
     if totals.sets_received == 0:
         return status("synchroniser", WARN, "no complete set yet", values)
     if "image_overflow" in grown:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import Pose, Transform, TransformStamped
 from nav_msgs.msg import Odometry
-from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
@@ -28,40 +26,10 @@ from tggbc_ros.ros.drops import Account, BadInputError
 from tggbc_ros.ros.params import Settings
 from tggbc_ros.ros.small_messages import subscribe_to_many
 from tggbc_ros.ros.stamps import nanoseconds, pose_time
+from tggbc_ros.ros.tf_buffer import TransformBuffer, open_buffer
 
 POLL_S = 0.005
 LATEST = Time()
-
-
-class TransformBuffer(Protocol):
-    """What is used of ``tf2_ros.Buffer``."""
-
-    def set_transform(self, transform: TransformStamped, authority: str) -> None:
-        """Add a sample."""
-
-    def set_transform_static(self, transform: TransformStamped, authority: str) -> None:
-        """Add a transform that does not change."""
-
-    def clear(self) -> None:
-        """Forget all but the static transforms."""
-
-    def can_transform(self, target_frame: str, source_frame: str, time: Time) -> bool:
-        """Whether `lookup_transform` would succeed."""
-
-    def lookup_transform(self, target_frame: str, source_frame: str, time: Time) -> TransformStamped:
-        """source2target at that time; time 0 asks for the latest."""
-
-
-def open_buffer(cache_s: float) -> tuple[TransformBuffer, type[Exception]]:
-    """A transform buffer and what it raises: tf2's where installed, else ours."""
-    if importlib.util.find_spec("tf2_ros") is None:
-        from tggbc_ros.ros import transform_buffer
-
-        return transform_buffer.TransformBuffer(cache_s), transform_buffer.TransformException
-    import tf2_ros
-
-    # Without the node: it would clear itself only where /clock jumps, and a bag may loop without /clock. See _store.
-    return tf2_ros.Buffer(Duration(nanoseconds=int(cache_s * 1e9))), tf2_ros.TransformException
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +69,8 @@ class EgoPose:
         self._calibration = calibration
         self._newest_ns: dict[int, dict[str, int]] = defaultdict(dict)
         self._parents: dict[str, str] = {}
+        self._last: dict[str, TransformStamped] = {}
+        """By child frame: what /tf said last of it, late or not."""
         self._held: dict[str, TransformStamped] = {}
         """By frame of the ego pose: a sample from long before the last, late unless the next one is as old."""
         self._tf, self._error = open_buffer(settings.pose_cache_s)
@@ -123,6 +93,11 @@ class EgoPose:
         """Receive no more."""
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
+
+    def clock_went_back(self, now_ns: int) -> None:
+        """The node's clock fell back to ``now_ns``: poses from later are of a past that is over."""
+        if (self.newest_ns() or 0) > now_ns + BACKWARD_JUMP_NS:
+            self._begin_again(now_ns)
 
     def newest_ns(self) -> int | None:
         """Stamp of the newest ego pose, 0 where it is static; None where there is none."""
@@ -235,12 +210,14 @@ class EgoPose:
         for transform in message.transforms:
             if self._is_usable(transform):
                 self._parents[transform.child_frame_id] = transform.header.frame_id
+                self._last[transform.child_frame_id] = transform
                 self._store(self._tf, transform)
 
     def _on_tf_static(self, message: TFMessage) -> None:
         for transform in message.transforms:
             if self._is_usable(transform):
                 self._parents[transform.child_frame_id] = transform.header.frame_id
+                self._last.pop(transform.child_frame_id, None)
                 self._tf.set_transform_static(transform, "tf_static")
 
     def _on_odometry(self, message: Odometry) -> None:
@@ -268,35 +245,57 @@ class EgoPose:
         stamp_ns = pose_time(transform.header.stamp, self._settings.stamp_policy, self._node.get_clock())
         transform.header.stamp = Time(nanoseconds=stamp_ns).to_msg()
         frame, newest_ns = transform.child_frame_id, self._newest_ns[id(buffer)]
-        carries_ego = buffer is self._ego
-        held = self._held.pop(frame, None) if carries_ego else None
+        held = self._held.pop(frame, None) if buffer is self._ego else None
         if stamp_ns >= newest_ns.get(frame, 0) - BACKWARD_JUMP_NS:
             if held is not None:
                 self._refuse_late(held)
             newest_ns[frame] = max(stamp_ns, newest_ns.get(frame, 0))
             buffer.set_transform(transform, "tggbc_ros")
-        elif not carries_ego or frame not in self._ego_frames():
+        elif not self._carries_ego(buffer, frame):
             self._refuse_late(transform)
         elif held is None:
             self._held[frame] = transform
         else:
-            self._begin_again([held, transform])
+            self._begin_again(stamp_ns, held, transform)
 
-    def _begin_again(self, samples: Sequence[TransformStamped]) -> None:
-        """Time went back: forget all that changes but these samples of the ego pose, and those held of its frames."""
-        samples = [*self._held.values(), *samples]
+    def _begin_again(self, now_ns: int, *samples: TransformStamped) -> None:
+        """Time went back to about ``now_ns``: forget all that changes but mountings and samples of the new pass.
+
+        These are ``samples`` of the ego pose, and those held of its frames.
+        """
+        samples = (*self._held.values(), *samples)
         self._held.clear()
         self._newest_ns.clear()
         for buffer in (self._tf, self._ego):
             buffer.clear()
+        self._restore_mountings(max(0, now_ns - BACKWARD_JUMP_NS))
         for transform in samples:
             self._store(self._ego, transform)
 
-    def _ego_frames(self) -> list[str]:
-        """The frames whose motion is the ego's: base_frame and those above it, as far as global_frame."""
-        frames, frame = [], self._settings.base_frame
-        while frame and frame != self._settings.global_frame and frame not in frames:
-            frames.append(frame)
+    def _restore_mountings(self, stamp_ns: int) -> None:
+        """Keep what /tf said last of frames on the vehicle: once ever it may be, or before the new pass was noticed.
+
+        All at one time, so that chains of them hold, and before what is still to come, which then counts.
+        """
+        base_frame, ego_frames = self._settings.base_frame, self._ego_frames()
+        for frame, transform in self._last.items():
+            if frame not in ego_frames and base_frame in self._up(frame):
+                transform.header.stamp = Time(nanoseconds=stamp_ns).to_msg()
+                self._tf.set_transform(transform, "tggbc_ros")
+
+    def _carries_ego(self, buffer: TransformBuffer, frame: str) -> bool:
+        """Whether that frame's samples say where the vehicle is; odometry's always do."""
+        return buffer is self._ego and (buffer is not self._tf or frame in self._ego_frames())
+
+    def _ego_frames(self) -> set[str]:
+        """The frames between base_frame and global_frame, whichever is above, without their common ancestor."""
+        return self._up(self._settings.base_frame) ^ self._up(self._settings.global_frame)
+
+    def _up(self, frame: str) -> set[str]:
+        """The frame and all above it."""
+        frames: set[str] = set()
+        while frame and frame not in frames:
+            frames.add(frame)
             frame = self._parents.get(frame, "")
         return frames
 

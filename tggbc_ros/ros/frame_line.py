@@ -19,7 +19,7 @@ from tggbc_ros.ros.camera_sync import CameraSync, ImageSet, Stored
 from tggbc_ros.ros.camera_topics import CameraTopics
 from tggbc_ros.ros.drops import Account, BadInputError
 from tggbc_ros.ros.ego_mask import EgoMasks
-from tggbc_ros.ros.ego_pose import EgoPose, SetGeometry
+from tggbc_ros.ros.ego_pose import POLL_S, EgoPose, SetGeometry
 from tggbc_ros.ros.image_decoder import Decoding, ImageDecoder
 from tggbc_ros.ros.outputs import Outputs
 from tggbc_ros.ros.overlay_topics import OverlayOptions, Scene
@@ -72,6 +72,7 @@ class FrameLine:
         self._resets: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._passes = Passes()
         self._pass_in_memory = 0
+        self._without_info: set[str] = set()
         self.account = Account()
         self.times = StageTimes()
         self.last_step: StepReport | None = None
@@ -127,6 +128,7 @@ class FrameLine:
     def on_clock_jump(self, now_ns: int) -> None:
         """The clock went back to ``now_ns``: what is from later belongs to a past that is over."""
         self.sync.rewind(now_ns)
+        self.poses.clock_went_back(now_ns)
         if self._passes.clock_went_back(now_ns):
             self.worker.withdraw("time_jump")
 
@@ -189,6 +191,7 @@ class FrameLine:
 
     def _pictures_of(self, image_set: ImageSet[Decoding]) -> tuple[dict[str, Picture], dict[str, BadInputError]]:
         """The set's images by camera, waited for, and what is wrong with those that cannot be used."""
+        self._wait_for_info(image_set)
         pictures, unusable = {}, {}
         for image in image_set.images:
             image.message.begin()
@@ -198,6 +201,15 @@ class FrameLine:
             except BadInputError as error:
                 unusable[camera] = error
         return pictures, unusable
+
+    def _wait_for_info(self, image_set: ImageSet[Decoding]) -> None:
+        """A first CameraInfo may come after the first image, as a pose may; a camera without is waited for once."""
+        deadline_s = time.monotonic() + self._current().pose_timeout_s
+        while True:
+            without = {camera for camera in image_set.cameras if not self._pictures.is_calibrated(camera)}
+            if without <= self._without_info or time.monotonic() > deadline_s or self.worker.stopping.wait(POLL_S):
+                break
+        self._without_info = without
 
     def _geometry(self, image_set: ImageSet[Decoding]) -> SetGeometry:
         frame_ids = [image.message.header.frame_id for image in image_set.images]

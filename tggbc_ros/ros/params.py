@@ -81,7 +81,7 @@ class Settings:
     )
     max_spread_s: float = parameter(
         0.05,
-        "Newest minus oldest stamp of a set; below the camera period less the cameras' stagger, or sweeps mix.",
+        "Newest minus oldest stamp of a set; below the camera period less the widest step between cameras, or sweeps mix.",
         span=(0.0, 1.0),
     )
     stamp_policy: str = parameter(
@@ -114,7 +114,9 @@ class Settings:
         "", "YAML file with the cameras' intrinsics and mountings, used where CameraInfo or TF is missing."
     )
     output_frame: str = parameter("base_link", "Frame of what is published.")
-    pose_timeout_s: float = parameter(0.5, "How long a set waits for transforms on their way.", span=(0.0, 10.0))
+    pose_timeout_s: float = parameter(
+        0.5, "How long a set waits for transforms on their way, and for a camera's first CameraInfo.", span=(0.0, 10.0)
+    )
     pose_cache_s: float = parameter(10.0, "How far back poses are kept.", span=(1.0, 600.0))
 
     keep_ratio: float = parameter(
@@ -196,7 +198,7 @@ class Settings:
     score_threshold: float = parameter(
         DecodeConfig.score_threshold, "Least score of a published box.", span=(0.0, 1.0), live=True
     )
-    max_boxes: int = parameter(DecodeConfig.max_boxes, "Most boxes per set.", span=(1, 10_000))
+    max_boxes: int = parameter(DecodeConfig.max_boxes, "Most boxes per set.", span=(1, 10_000), live=True)
     overlay_width: int = parameter(
         640, "Width in pixels of each camera's picture on ~/overlay.", span=(64, 1920), live=True
     )
@@ -204,13 +206,13 @@ class Settings:
         False, "Darken on ~/overlay what the last decoder layer did not see.", live=True
     )
     memory_max_gap_s: float = parameter(
-        MemoryConfig.max_gap_s, "A longer gap between sets drops memory.", span=MEMORY_SPAN
+        MemoryConfig.max_gap_s, "A longer gap between sets drops memory.", span=MEMORY_SPAN, live=True
     )
     memory_max_speed_mps: float = parameter(
-        MemoryConfig.max_speed_mps, "A faster pose change drops memory.", span=MEMORY_SPAN
+        MemoryConfig.max_speed_mps, "A faster pose change drops memory.", span=MEMORY_SPAN, live=True
     )
     memory_max_jump_m: float = parameter(
-        MemoryConfig.max_jump_m, "What a pose may jump on top of that speed.", span=MEMORY_SPAN
+        MemoryConfig.max_jump_m, "What a pose may jump on top of that speed.", span=MEMORY_SPAN, live=True
     )
     memory_interval_s: float = parameter(
         MemoryConfig.interval_s,

@@ -35,11 +35,11 @@ class Passes:
     def place(self, reference_ns: int, now_ns: int) -> Pass:
         """The pass of a set that was just formed, the node's clock showing ``now_ns``.
 
-        After a jump of the clock, images of the old pass may still come: a set far ahead of the clock belongs to it.
+        After a jump of the clock, images of the old pass may still come: a set far ahead of the clock belongs to it,
+        as long as stamps go on rising. A clock that comes in large steps may lag behind the new pass as well.
         """
-        if self._jumped and reference_ns <= now_ns + BACKWARD_JUMP_NS:
-            self._now, self._jumped = Pass(self._now.number + 1, "clock jump"), False
-        elif reference_ns <= self._newest_ns:
-            self._now = Pass(self._now.number + 1, "time went backward")
+        if (self._jumped and reference_ns <= now_ns + BACKWARD_JUMP_NS) or reference_ns <= self._newest_ns:
+            cause = "clock jump" if self._jumped else "time went backward"
+            self._now, self._jumped = Pass(self._now.number + 1, cause), False
         self._newest_ns = reference_ns
         return self._now

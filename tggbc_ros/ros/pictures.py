@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import cv2
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from tggbc_ros.core.config import ModelConfig
@@ -61,6 +62,12 @@ class Pictures:
 
     def make(self, camera: str, message: Message) -> Picture:
         """Decode, and take out what distortion there is; raises BadInputError for an image or calibration of no use."""
+        try:
+            return self._make(camera, message)
+        except (cv2.error, MemoryError) as error:  # an image too large for what memory is left
+            raise BadInputError("bad_image", str(error)) from error
+
+    def _make(self, camera: str, message: Message) -> Picture:
         found = convert.decoded(message, self._needed)
         pixels, info = found.pixels, convert.with_size(self._info(camera), found.full_size)
         lens = None if self._rectified else self._lenses.lens(camera, info, pixels)

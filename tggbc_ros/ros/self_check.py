@@ -71,10 +71,11 @@ class SelfCheck:
         """What there is only while the node is active."""
         totals, before, now_s = line.account.totals(), self._told, time.monotonic()
         feeds, calibrated = line.cameras.feeds, line.calibrated
-        idle = line.paused or not any(_sends(feed, now_s, settings) for feed in feeds.values())
+        sending = any(_sends(feed, now_s, settings) for feed in feeds.values())
+        nothing_expected = line.paused or not (sending or totals.sets_published)
         spreads = line.times.spreads()
         patience_s = diagnostics.answer_patience_s(spreads, settings)
-        unanswered_s = self._published.age_s(totals.sets_published, now_s, excused=idle)
+        unanswered_s = self._published.age_s(totals.sets_published, now_s, excused=nothing_expected)
         last_set = (
             diagnostics.rig_status(list(feeds), line.last_missing, hidden),
             diagnostics.memory_status(totals, before, line.last_step),
@@ -84,7 +85,7 @@ class SelfCheck:
         cameras = [diagnostics.camera_status(name, feeds[name], name in calibrated, settings, now_s) for name in feeds]
         array.status += [
             *cameras,
-            diagnostics.sync_status(totals, before, line.sync.buffered, unanswered_s, patience_s),
+            diagnostics.sync_status(totals, before, line.sync.buffered, sending, unanswered_s, patience_s),
             diagnostics.pose_status(self._pose(line, now_s), settings, totals.drops),
             *(diagnostics.of_last_set(status, unanswered_s, patience_s) for status in last_set),
         ]
