@@ -10,7 +10,7 @@ from tggbc_ros.core.config import CarryConfig, PruningConfig
 VOTERS = 175
 KEEP_RATIOS = (0.7, 0.5, 0.3, 0.125)
 TRIMS = (1, 3)
-CARRY_RATIOS = (0.5, 0.25)
+CARRY_RATIOS = (0.5, 0.4, 0.25)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,14 @@ def test_files_and_tables(
     arguments = ["--shapes", "28x144", "--repeats", "1", "--keep-ratios", "0.25", "--trims", "1", "--models"]
     assert program.main([*arguments, "--out", str(tmp_path / "new"), "--device", "cpu"]) == 0
     rows = json.loads((tmp_path / "new" / "bench.json").read_text())
-    assert [row["mode"] for row in rows] == ["dense_sdpa", "dense_explicit", "pruned", "pruned_explicit", "carry"]
+    assert [row["mode"] for row in rows] == [
+        "dense_sdpa",
+        "dense_explicit",
+        "pruned",
+        "pruned_explicit",
+        "carry",
+        "carry",
+    ]
     assert all(row.keys() >= FIELDS for row in rows)
     more = json.loads((tmp_path / "new" / "bench_more.json").read_text())
     assert [row["shape"] for row in more["before_decoder"]] == ["28x144"]

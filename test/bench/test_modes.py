@@ -5,7 +5,7 @@ from bench.modes import DENSE, DENSE_EXPLICIT, all_modes
 
 def test_every_mode_has_its_own_label() -> None:
     labels = [mode.label for mode in all_modes()]
-    assert len(set(labels)) == len(labels) == 13
+    assert len(set(labels)) == len(labels) == 14
     assert {"dense_sdpa", "pruned 0.125 n=1", "pruned 0.7 n=3", "carry 0.125 n=1 from 0.25"} <= set(labels)
 
 
@@ -22,4 +22,5 @@ def test_carry_begins_with_more_keys_than_it_ends_with() -> None:
         "pruned 0.3 n=1",
         "pruned_explicit 0.3 n=1",
         "carry 0.3 n=1 from 0.5",
+        "carry 0.3 n=1 from 0.4",
     ]

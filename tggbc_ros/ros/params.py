@@ -81,7 +81,7 @@ class Settings:
     )
     max_spread_s: float = parameter(
         0.05,
-        "Newest minus oldest stamp of a set; below the camera period less the widest step between cameras, or sweeps mix.",
+        "Newest minus oldest stamp of a set; below the camera period less the widest step between two, or sweeps mix.",
         span=(0.0, 1.0),
     )
     stamp_policy: str = parameter(
