@@ -4,9 +4,7 @@ ros2 launch tggbc_ros detect.launch.py model:=r50_704 checkpoint:=FILE
 ros2 launch tggbc_ros detect.launch.py bag:=FOLDER rviz:=true profile:=nuscenes_to_ros2bag
 """
 
-import importlib.util
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,7 +13,6 @@ from launch.action import Action
 from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
-    ExecuteProcess,
     OpaqueFunction,
     RegisterEventHandler,
     SetEnvironmentVariable,
@@ -172,11 +169,9 @@ def profile_file(profile: str) -> str:
 
 
 def bag_player(given: Mapping[str, str]) -> Action:
-    """`ros2 bag play` where it is installed, else our own player; both publish /clock."""
+    """Our own player, as `ros2 bag play` leaves out mountings on /tf_static that lie before the start offset."""
     options = ["--clock", "100", "--rate", given["rate"], "--start-offset", given["start_offset"]]
     options += ["--loop"] if given["loop"] == "true" else []
-    if shutil.which("ros2") and importlib.util.find_spec("ros2bag"):
-        return ExecuteProcess(cmd=["ros2", "bag", "play", given["bag"], "--delay", "1", *options], output="screen")
     return Node(package="tggbc_ros", executable="bag_player", arguments=[given["bag"], *options], output="screen")
 
 

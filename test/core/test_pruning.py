@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -88,6 +89,15 @@ def test_importance_does_not_depend_on_the_chunk(monkeypatch: pytest.MonkeyPatch
     assert whole.sum().item() == pytest.approx(weight.sum().item(), rel=1e-5)  # attention rows sum to one
 
 
+def test_importance_of_a_batch_whose_last_chunk_is_a_smaller_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, key = (torch.randn(2, 4, count, 8, generator=generator) for count in (50, 64))
+    weight = torch.rand(2, 50, generator=generator)
+    attended = torch.softmax(query @ key.transpose(-1, -2) / math.sqrt(8), dim=-1).mean(dim=1)
+    monkeypatch.setattr(attention, "SCORING_CHUNK", 2 * 64 * 7)  # seven queries at a time, and then one
+    torch.testing.assert_close(attention.key_importance(query, key, weight), (weight[:, None] @ attended)[:, 0])
+
+
 @given(st.integers(0, 30000), st.integers(1, 6))
 def test_schedule_removes_exactly_what_is_asked(removed: int, layers: int) -> None:
     schedule = pruning.trim_schedule(removed, layers, 6)
@@ -151,7 +161,8 @@ def test_what_is_carried_is_found_by_a_first_trim_even_where_no_key_has_to_go() 
 
 def test_importance_that_is_nothing_stays_a_number() -> None:
     places, nothing = torch.arange(4)[None], torch.zeros(1, 4)
-    assert pruning.revise(nothing, places, nothing).tolist() == [[0.0] * 4]
+    for known in (nothing, torch.full((1, 4), 50.0)):
+        assert pruning.revise(known, places, nothing).tolist() == [[0.0] * 4]
 
 
 @given(st.integers(1, 3000), st.floats(1e-9, 1.0), st.lists(st.floats(1e-9, 1.0), min_size=1, max_size=5))

@@ -158,7 +158,8 @@ def feed(*arrivals_s: float, info: CameraInfo | None = None) -> Feed:
 
 
 def camera(found: Feed, calibrated: bool = False, **limits: float) -> DiagnosticStatus:
-    return camera_status("front", found, calibrated, Settings(**limits), NOW_S)
+    settings = Settings(**limits)
+    return camera_status("front", found, calibrated, settings, NOW_S, settings.diagnostics_stale_s)
 
 
 def test_cameras_are_fresh_slow_stale_or_were_never_seen() -> None:

@@ -490,6 +490,24 @@ def test_mountings_sent_rarely_on_tf_hold_for_the_next_passes(
     assert set(listener.account.totals().drops) == ({"transform_late"} if end else set())
 
 
+def test_a_sensor_beside_the_vehicles_frame_keeps_its_mounting_too(rig: SyntheticRig, listen) -> None:
+    """Both hang on a frame on the ground, which is what moves."""
+    listener = listen(base_frame="body")
+    rig.tf_static.publish(TFMessage(transforms=[transform(np.eye(4), "footprint", "body")]))
+    rig.tf.publish(TFMessage(transforms=[transform(LIDAR2EGO, "footprint", "LIDAR_TF", START_NS)]))
+
+    def moves(*offsets_ms: int) -> TFMessage:
+        stamps_ns = [START_NS + offset * MS for offset in offsets_ms]
+        return TFMessage(transforms=[transform(ego2global(t), "map", "footprint", t) for t in stamps_ns])
+
+    for _ in range(2):
+        rig.tf.publish(moves(0, 60))
+        assert rig.spin_until(lambda: knows(listener, 60, source="body") and not knows(listener, LATE_MS, source="body"))
+        assert rig.spin_until(lambda: listener.poses._tf.can_transform("body", "LIDAR_TF", Time()))
+        rig.tf.publish(moves(LATE_MS + 100))
+        assert rig.spin_until(lambda: knows(listener, LATE_MS, source="body"))
+
+
 def test_a_mounting_that_became_static_stays_what_it_is(rig: SyntheticRig, listen) -> None:
     listener = listen(lidar_frame="LIDAR_FIXED")
     rig.tf.publish(mountings(RAISED, "LIDAR_FIXED"))

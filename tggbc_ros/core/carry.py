@@ -57,5 +57,4 @@ def after_frame(carried: Carried | None, output: NetworkOutput, num_cells: int, 
         return Carried(nothing.scatter(1, trim.seen, trim.importance), frame=1)
     age = torch.full_like(carried.importance, config.decay).scatter(1, trim.seen, 1.0)
     aged = age * pruning.revise(carried.importance, trim.seen, trim.importance)
-    held, left = (each.sum(dim=1, keepdim=True) for each in (carried.importance, aged))
-    return Carried(aged * (held / left.clamp_min(torch.finfo(left.dtype).tiny)), carried.frame + 1)
+    return Carried(pruning.shares(aged) * carried.importance.sum(dim=1, keepdim=True), carried.frame + 1)

@@ -159,8 +159,12 @@ def revise(known: torch.Tensor, places: torch.Tensor, found: torch.Tensor) -> to
     found is scaled until these keys together hold what they held before, as if all had been there.
     """
     held = known.gather(1, places).sum(dim=1, keepdim=True)
-    scale = held / found.sum(dim=1, keepdim=True).clamp_min(torch.finfo(found.dtype).tiny)
-    return known.scatter(1, places, found * scale)
+    return known.scatter(1, places, shares(found) * held)
+
+
+def shares(importance: torch.Tensor) -> torch.Tensor:
+    """Importance [B, K] as shares of its sum; 0 where all of it is."""
+    return importance / importance.sum(dim=1, keepdim=True).clamp_min(torch.finfo(importance.dtype).tiny)
 
 
 def select(tokens: Tokens, chosen: torch.Tensor) -> Tokens:

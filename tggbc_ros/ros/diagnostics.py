@@ -55,10 +55,13 @@ def network_status(identity: Identity | None, memory_mb: Mapping[str, float]) ->
     return status("network", WARN if random else OK, message, vars(identity) | sizes)
 
 
-def camera_status(camera: str, feed: Feed, calibrated: bool, settings: Settings, now_s: float) -> DiagnosticStatus:
+def camera_status(
+    camera: str, feed: Feed, calibrated: bool, settings: Settings, now_s: float, patience_s: float
+) -> DiagnosticStatus:
     """Never seen, stale, bad, slow or fresh, from its images as they arrive here.
 
-    calibrated: whether calibration_file has its intrinsics. now_s: monotonic clock.
+    calibrated: whether calibration_file has its intrinsics. now_s: monotonic clock. patience_s: for how long after an
+    error the camera is bad, unless a set finds its image good before: where none forms, none tells of its images.
     """
     rate_hz, values = feed.rate_hz(now_s), _camera_values(feed, calibrated, now_s)
     if feed.last_arrival_s is None:
@@ -68,7 +71,7 @@ def camera_status(camera: str, feed: Feed, calibrated: bool, settings: Settings,
         return status(f"camera {camera}", ERROR, f"stale: silent for {age_s:.1f} s", values)
     if feed.info is None and not calibrated:
         return status(f"camera {camera}", ERROR, "no CameraInfo", values)
-    if not feed.usable and feed.last_error_s is not None and now_s - feed.last_error_s <= settings.diagnostics_stale_s:
+    if not feed.usable and feed.last_error_s is not None and now_s - feed.last_error_s <= patience_s:
         return status(f"camera {camera}", ERROR, f"bad: {feed.last_error}", values)
     if rate_hz is not None and rate_hz < settings.diagnostics_min_rate_hz:
         expected = f"expected {settings.diagnostics_min_rate_hz:g} or more"

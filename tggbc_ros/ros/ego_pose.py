@@ -138,7 +138,7 @@ class EgoPose:
                 found[camera] = self._cam2ego(camera, frame_id, lidar2ego, until_s)
             except BadInputError as error:
                 unplaced[camera] = error
-        self._unplaced = frozenset(unplaced)
+        self._unplaced = (self._unplaced - found.keys()) | unplaced.keys()
         if not found:
             raise next(iter(unplaced.values()))
         return found, unplaced
@@ -268,18 +268,20 @@ class EgoPose:
         self._newest_ns.clear()
         for buffer in (self._tf, self._ego):
             buffer.clear()
-        self._restore_mountings(max(0, now_ns - BACKWARD_JUMP_NS))
+        self._restore_mountings(max(1, now_ns - BACKWARD_JUMP_NS))
         for transform in samples:
             self._store(self._ego, transform)
 
     def _restore_mountings(self, stamp_ns: int) -> None:
         """Keep what /tf said last of frames on the vehicle: once ever it may be, or before the new pass was noticed.
 
-        All at one time, so that chains of them hold, and before what is still to come, which then counts.
+        All at one time, so that chains of them hold, and before what is still to come, which then counts. That time is
+        not 0, by which tf2 means none.
         """
-        base_frame, ego_frames = self._settings.base_frame, self._ego_frames()
+        ego_frames = self._ego_frames()
+        vehicle = ego_frames | {self._settings.base_frame}
         for frame, transform in self._last.items():
-            if frame not in ego_frames and base_frame in self._up(frame):
+            if frame not in ego_frames and self._up(frame) & vehicle:
                 transform.header.stamp = Time(nanoseconds=stamp_ns).to_msg()
                 self._tf.set_transform(transform, "tggbc_ros")
 

@@ -209,7 +209,7 @@ class FrameLine:
             without = {camera for camera in image_set.cameras if not self._pictures.is_calibrated(camera)}
             if without <= self._without_info or time.monotonic() > deadline_s or self.worker.stopping.wait(POLL_S):
                 break
-        self._without_info = without
+        self._without_info |= without
 
     def _geometry(self, image_set: ImageSet[Decoding]) -> SetGeometry:
         frame_ids = [image.message.header.frame_id for image in image_set.images]

@@ -82,9 +82,11 @@ class SelfCheck:
             diagnostics.stage_status(spreads, settings),
             diagnostics.pruning_status(settings.pruning(), line.last_step),
         )
-        cameras = [diagnostics.camera_status(name, feeds[name], name in calibrated, settings, now_s) for name in feeds]
         array.status += [
-            *cameras,
+            *(
+                diagnostics.camera_status(name, feed, name in calibrated, settings, now_s, patience_s)
+                for name, feed in feeds.items()
+            ),
             diagnostics.sync_status(totals, before, line.sync.buffered, sending, unanswered_s, patience_s),
             diagnostics.pose_status(self._pose(line, now_s), settings, totals.drops),
             *(diagnostics.of_last_set(status, unanswered_s, patience_s) for status in last_set),
