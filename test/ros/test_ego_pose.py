@@ -502,7 +502,9 @@ def test_a_sensor_beside_the_vehicles_frame_keeps_its_mounting_too(rig: Syntheti
 
     for _ in range(2):
         rig.tf.publish(moves(0, 60))
-        assert rig.spin_until(lambda: knows(listener, 60, source="body") and not knows(listener, LATE_MS, source="body"))
+        assert rig.spin_until(
+            lambda: knows(listener, 60, source="body") and not knows(listener, LATE_MS, source="body")
+        )
         assert rig.spin_until(lambda: listener.poses._tf.can_transform("body", "LIDAR_TF", Time()))
         rig.tf.publish(moves(LATE_MS + 100))
         assert rig.spin_until(lambda: knows(listener, LATE_MS, source="body"))
