@@ -28,6 +28,7 @@ from rosbags.typesys.stores import ros2_jazzy as ros
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 from std_msgs.msg import String, UInt64
+from tf2_msgs.msg import TFMessage
 
 from tggbc_ros.ros.bag_player import PlayError, PlayOptions, find_message_class, main, parse_options, topic_qos
 
@@ -205,22 +206,48 @@ def test_late_joiner_gets_all_latched_messages(bag: Path, listener: Listener, pl
     assert [message.data for message in listener.got["/latched"]] == ["first", "second"]
 
 
+def test_static_transforms_reach_their_listener_without_recorded_qos(
+    tmp_path: Path, listener: Listener, play: Callable[..., Player]
+) -> None:
+    with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        for topic, kind in (("/tf_static", "tf2_msgs/msg/TFMessage"), ("/number", "std_msgs/msg/UInt64")):
+            connection = writer.add_connection(topic, kind, typestore=TYPESTORE)
+            for index in range(20):
+                fields = {"transforms": []} if topic == "/tf_static" else {"data": index}
+                data = TYPESTORE.serialize_cdr(TYPESTORE.types[kind](**fields), kind)
+                writer.write(connection, START_NS + index * STEP_NS, data)
+    listener.subscribe("/tf_static", TFMessage, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    player = play(tmp_path / "bag", "--start-offset", 10 * STEP_NS / 1e9, "--wait-for-subscribers", 2)
+    listener.spin_until(player.ended)
+    assert player.result()[0] == 0
+    assert len(listener.got["/tf_static"]) == 20
+    assert listener.numbers() == list(range(10, 20))
+
+
 def write_image_bag(path: Path, sets: int) -> Path:
-    """Two cameras, 10 ms apart, a set every 30 ms; a number follows each set."""
+    """Two cameras, 10 ms apart, a set every 30 ms; a number follows each set.
+
+    And what ``ros2 bag record -a`` adds: answers, a slower camera, a topic on which no image came.
+    """
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         profile = [qos(QosDurability.VOLATILE)]
         kind = "sensor_msgs/msg/Image"
         cameras = [
             writer.add_connection(topic, kind, typestore=TYPESTORE, offered_qos_profiles=profile)
-            for topic in ("/left", "/right")
+            for topic in ("/left", "/right", "/slow", "/empty")
         ]
+        kind = "std_msgs/msg/String"
+        answer = writer.add_connection("/answer", kind, typestore=TYPESTORE, offered_qos_profiles=profile)
+        answered = TYPESTORE.serialize_cdr(ros.std_msgs__msg__String(data="done"), kind)
         kind = "std_msgs/msg/UInt64"
         number = writer.add_connection("/number", kind, typestore=TYPESTORE, offered_qos_profiles=profile)
         image = TYPESTORE.serialize_cdr(recorded_image(), "sensor_msgs/msg/Image")
+        writer.write(cameras[2], START_NS, image)
         for index in range(sets):
-            for place, camera in enumerate(cameras):
+            for place, camera in enumerate(cameras[:2]):
                 writer.write(camera, START_NS + index * 30_000_000 + place * 10_000_000, image)
             data = TYPESTORE.serialize_cdr(ros.std_msgs__msg__UInt64(data=index), kind)
+            writer.write(answer, START_NS + index * 30_000_000 + 15_000_000, answered)
             writer.write(number, START_NS + index * 30_000_000 + 20_000_000, data)
     return path
 
@@ -240,12 +267,15 @@ def test_lockstep_waits_for_each_answer(
             answers.publish(String(data="done"))
 
     listener.node.create_subscription(Image, "/right", answer, 10)
+    for topic in ("/left", "/empty"):
+        listener.subscribe(topic, Image)
     bag = write_image_bag(tmp_path / "images", 4)
-    player = play(bag, "--lockstep", "/answer", "--lockstep-timeout", 3, "--wait-for-subscribers", 2)
+    player = play(bag, "--lockstep", "/answer", "--lockstep-timeout", 3, "--wait-for-subscribers", 4)
     listener.spin_until(player.ended)
     status, out, err = player.result()
     assert (status, err) == (0, "")
     assert listener.numbers() == [0, 1, 2, 3]
+    assert "skipped /answer: the answers are waited for here" in out
     arrival_s = listener.arrival_s["/number"]
     assert all(came > answered for came, answered in zip(arrival_s, answered_s, strict=False))
     if silent_after == 2:
@@ -258,6 +288,44 @@ def test_lockstep_waits_for_each_answer(
 def test_lockstep_needs_somebody_who_answers(tmp_path: Path, play: Callable[..., Player]) -> None:
     player = play(write_image_bag(tmp_path / "images", 1), "--lockstep", "/nobody", "--lockstep-timeout", 1)
     assert player.result()[0::2] == (1, "bag_player: nobody publishes /nobody after 1 s\n")
+
+
+def test_lockstep_needs_somebody_who_takes_images(
+    tmp_path: Path, listener: Listener, play: Callable[..., Player]
+) -> None:
+    listener.node.create_publisher(String, "/answer", 10)
+    listener.subscribe("/empty", Image)
+    player = play(write_image_bag(tmp_path / "images", 1), "--lockstep", "/answer")
+    status, out, err = player.result()
+    assert (status, out) == (1, "")
+    reason = "nobody subscribes to images, so /answer answers none; topics of them: /left, /right, /slow"
+    assert err == f"bag_player: {reason}\n"
+
+
+def test_names_that_no_topic_has_are_skipped(tmp_path: Path, listener: Listener, play: Callable[..., Player]) -> None:
+    """Writers other than rosbag2 take any name."""
+    names = ["/cam-front", "//image", "/{x}", "/number"]
+    with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        for topic in names:
+            kind = "std_msgs/msg/UInt64"
+            connection = writer.add_connection(topic, kind, typestore=TYPESTORE)
+            writer.write(connection, START_NS, TYPESTORE.serialize_cdr(TYPESTORE.types[kind](data=0), kind))
+    player = play(tmp_path / "bag", "--wait-for-subscribers", 1)
+    listener.spin_until(player.ended)
+    status, out, err = player.result()
+    assert (status, err, listener.numbers()) == (0, "", [0])
+    assert out.count("is no topic's name") == 3
+
+
+def test_interrupted_while_the_bag_is_opened_ends_well(tmp_path: Path, play: Callable[..., Player]) -> None:
+    """Reading its metadata does not end: nobody writes them."""
+    (tmp_path / "bag").mkdir()
+    os.mkfifo(tmp_path / "bag" / "metadata.yaml")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        player = play(tmp_path / "bag")
+        with open(tmp_path / "bag" / "metadata.yaml", "w"):  # goes on once the player reads
+            player.process.send_signal(number)
+            assert player.result() == (0, "", "")
 
 
 def test_loop_until_interrupted_ends_well(bag: Path, listener: Listener, play: Callable[..., Player]) -> None:
@@ -320,6 +388,7 @@ def test_ros_arguments_remap_topics(bag: Path, listener: Listener, play: Callabl
         (["{bag}", "--start-offset", "100"], "start offset is 100 s, but {bag} lasts 1.180 s"),
         (["{bag}", "--topics", "/nothing"], "{bag} has no topic /nothing"),
         (["{bag}", "--topics", "/thing"], "{bag} holds nothing that can be played: "),
+        (["{bag}", "--lockstep", "/re-port"], "--lockstep is '/re-port', expected a topic's name: "),
         (["{tmp}/cut.mcap"], "bag {tmp}/cut.mcap cannot be read: "),
     ],
 )
@@ -437,9 +506,9 @@ def small_bags(tmp_path_factory: pytest.TempPathFactory, domain_id: int) -> Iter
     os.environ.update({"ROS_DOMAIN_ID": before} if before else {})
 
 
-def connection(msgcount: int, *profiles: Qos) -> Connection:
+def connection(msgcount: int, *profiles: Qos, topic: str = "/topic") -> Connection:
     with_profiles = type("Ext", (), {"offered_qos_profiles": list(profiles)})()
-    return Connection(1, "/topic", "std_msgs/msg/String", None, "", msgcount, with_profiles, None)  # type: ignore
+    return Connection(1, topic, "std_msgs/msg/String", None, "", msgcount, with_profiles, None)  # type: ignore
 
 
 def test_qos_is_reliable_and_latched_as_recorded() -> None:
@@ -451,7 +520,12 @@ def test_qos_is_reliable_and_latched_as_recorded() -> None:
     latched = topic_qos([connection(2, qos(QosDurability.TRANSIENT_LOCAL, depth=1)), connection(30)])
     assert latched.durability == DurabilityPolicy.TRANSIENT_LOCAL
     assert latched.depth == 32, "one publisher stands for all that latched a message"
-    assert topic_qos([connection(0)]).depth == 10, "a bag without recorded profiles"
+    unknown = topic_qos([connection(32)])
+    assert (unknown.depth, unknown.durability) == (10, DurabilityPolicy.VOLATILE), "a bag without recorded profiles"
+    static = topic_qos([connection(32, topic="/tf_static")])
+    assert (static.depth, static.durability) == (32, DurabilityPolicy.TRANSIENT_LOCAL)
+    recorded = topic_qos([connection(32, qos(QosDurability.VOLATILE), topic="/tf_static")])
+    assert recorded.durability == DurabilityPolicy.VOLATILE, "as recorded"
 
 
 def test_message_classes_are_found_by_their_ros_names() -> None:

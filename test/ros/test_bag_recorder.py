@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -146,6 +147,31 @@ def test_nothing_published_leaves_a_readable_bag(domain_id: int, tmp_path: Path)
 def test_existing_path_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path), "/topic"]) == 1
     assert capsys.readouterr().err == f"bag_recorder: {tmp_path} exists already, not overwriting.\n"
+
+
+@pytest.mark.parametrize("topic", ["/cam-front/image", "/camera/{x}", "//image", ""])
+def test_a_name_that_no_topic_has_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], topic: str) -> None:
+    assert main([str(tmp_path / "bag"), "/good", topic]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith(f"bag_recorder: a topic is {topic!r}, expected a topic's name: ")
+    assert err.count("\n") == 1
+    assert not (tmp_path / "bag").exists()
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_a_full_disk_is_one_line(domain_id: int, node: Node, tmp_path: Path, storage: str) -> None:
+    """No file of the recorder's may grow beyond 1 MB, which its storage meets as it does a full disk."""
+    texts = node.create_publisher(String, f"/{storage}/texts", 100)
+    with recorder(domain_id, tmp_path / "bag", [f"/{storage}/texts"], "--storage", storage) as process:
+        wait(node, texts.get_subscription_count)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+        for _ in range(100):
+            texts.publish(String(data=100_000 * "x"))
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 1, output
+    began, error = output.splitlines()
+    assert began == f"recording /{storage}/texts (std_msgs/msg/String, reliable)"
+    assert error.startswith(f"bag_recorder: cannot write bag {tmp_path / 'bag'}: ")
 
 
 def test_two_types_on_one_topic_are_refused(domain_id: int, node: Node, tmp_path: Path) -> None:

@@ -21,17 +21,19 @@ from typing import Any
 
 import rclpy
 from rclpy.duration import Duration
-from rclpy.exceptions import InvalidTopicNameException, NoTypeSupportImportedException
+from rclpy.exceptions import NoTypeSupportImportedException
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
-from rosbags.interfaces import Connection, QosDurability
+from rosbags.interfaces import Connection, Qos, QosDurability
 from tqdm import tqdm
 
 from tggbc_ros.data.bag_file import Bag, BagError, open_bag
-from tggbc_ros.ros.lockstep import Lockstep
+from tggbc_ros.data.bag_messages import TF_STATIC_TOPIC
+from tggbc_ros.ros.lockstep import Lockstep, PlayError, image_topics
 from tggbc_ros.ros.sim_clock import CLOCK_TOPIC, Pace, SimClock
 
 DEFAULT_CLOCK_HZ = 40.0
@@ -39,10 +41,6 @@ MIN_DEPTH, MAX_DEPTH = 10, 100_000
 POLL_S = 0.02
 ACKNOWLEDGE_S = 5.0
 INTERRUPTED_S = 1.0
-
-
-class PlayError(Exception):
-    """Why a bag cannot be played, in one line for the user."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +96,8 @@ class BagPlayer:
         with open_bag(options.bag) as bag:
             self._start_ns, self._end_ns = bag.start_ns, bag.end_ns
             self._publishers = self._create_publishers(bag.connections)
+            images = image_topics(bag.connections)
+        self._image_publishers = {topic: entry for topic, entry in self._publishers.items() if topic in images}
         if options.start_offset_s * 1e9 > self._end_ns - self._start_ns:
             length_s = (self._end_ns - self._start_ns) / 1e9
             raise PlayError(f"start offset is {options.start_offset_s:g} s, but {options.bag} lasts {length_s:.3f} s")
@@ -108,9 +108,11 @@ class BagPlayer:
 
     def play(self) -> PlayCount:
         """Wait for subscribers, play, wait for acknowledgement; returns what was published."""
+        if self._lockstep:
+            self._lockstep.subscribe()
         self._wait_for_subscribers()
-        if self._lockstep and not self._lockstep.subscribe() and not self._stopped:
-            raise PlayError(f"nobody publishes {self.options.lockstep} after {self.options.lockstep_timeout_s:g} s")
+        if self._lockstep and not self._stopped:
+            self._lockstep.choose(self._image_publishers)
         while not self._stopped:
             self._play_once()
             if not self.options.loop:
@@ -134,19 +136,29 @@ class BagPlayer:
                 by_topic.setdefault(connection.topic, []).append(connection)
         publishers = {}
         for topic, group in by_topic.items():
-            if topic == CLOCK_TOPIC and self._clock:
-                self.count.skipped[topic] = "replaced by this player's own"
+            if reason := self._why_not(topic):
+                self.count.skipped[topic] = reason
                 continue
             try:
                 message_class = find_message_class(group[0].msgtype)
                 publishers[topic] = self._node.create_publisher(message_class, topic, topic_qos(group))
             except (ImportError, AttributeError, NoTypeSupportImportedException):
                 self.count.skipped[topic] = f"type {group[0].msgtype} is not installed here"
-            except InvalidTopicNameException:
-                self.count.skipped[topic] = "is no topic's name"
         if not publishers:
             raise PlayError(f"{self.options.bag} holds nothing that can be played: {self.count.skipped or 'no topic'}")
         return publishers
+
+    def _why_not(self, topic: str) -> str:
+        """Why a topic of the bag is not to be published; empty if it is."""
+        try:
+            resolved = self._node.resolve_topic_name(topic)
+        except rclpy_implementation.RCLError:
+            return "is no topic's name"
+        if topic == CLOCK_TOPIC and self._clock:
+            return "replaced by this player's own"
+        if self._lockstep and resolved == self._lockstep.topic:
+            return "the answers are waited for here"
+        return ""
 
     def _wait_for_subscribers(self) -> None:
         """Until enough topics have a subscriber and their number has not changed for the grace time."""
@@ -175,7 +187,7 @@ class BagPlayer:
             self._publish_latched(bag, connections, start_ns)
             pace = Pace(start_ns, self.options.rate)
             if self._lockstep:
-                self._lockstep.watch(connections)
+                self._lockstep.restart()
             for connection, timestamp_ns, data in bag.messages(connections, start_ns):
                 if self._lockstep:
                     pace.delay(self._lockstep.wait_before(timestamp_ns))
@@ -244,9 +256,16 @@ def find_message_class(msgtype: str) -> type:
     return found
 
 
+def recorded_profiles(connections: Sequence[Connection]) -> list[Qos]:
+    """What the topic's publishers offered when the bag was recorded; not every recorder notes it."""
+    return [profile for entry in connections for profile in getattr(entry.ext, "offered_qos_profiles", ())]
+
+
 def is_latched(connections: Sequence[Connection]) -> bool:
-    """Whether any publisher of the topic offered transient-local durability when the bag was recorded."""
-    profiles = [profile for entry in connections for profile in getattr(entry.ext, "offered_qos_profiles", ())]
+    """Whether any publisher of the topic offered transient-local durability; without record, /tf_static is."""
+    profiles = recorded_profiles(connections)
+    if not profiles:
+        return any(entry.topic == TF_STATIC_TOPIC for entry in connections)
     return any(profile.durability is QosDurability.TRANSIENT_LOCAL for profile in profiles)
 
 
@@ -255,8 +274,7 @@ def topic_qos(connections: Sequence[Connection]) -> QoSProfile:
 
     Several nodes may each have latched one message on the topic (/tf_static): one publisher must hold all.
     """
-    profiles = [profile for entry in connections for profile in getattr(entry.ext, "offered_qos_profiles", ())]
-    depth = max([MIN_DEPTH, *(min(profile.depth, MAX_DEPTH) for profile in profiles)])
+    depth = max([MIN_DEPTH, *(min(profile.depth, MAX_DEPTH) for profile in recorded_profiles(connections))])
     if not is_latched(connections):
         return QoSProfile(depth=depth)
     messages = sum(entry.msgcount for entry in connections)
@@ -278,9 +296,10 @@ def parse_options(arguments: Sequence[str]) -> PlayOptions:
     add("--wait-for-subscribers", type=int, default=0, metavar="N", help="start when N topics have a subscriber")
     add("--wait-timeout", type=float, default=30.0, metavar="S", help="give up waiting for them after this time")
     add("--grace", type=float, default=1.0, metavar="S", help="start when no subscriber has come for this long")
-    lockstep_help = "after each set of images wait for a message here, for example /detector/report"
+    lockstep_help = "wait here, as on /detector/report, after a set: an image on each image topic that is subscribed to"
     add("--lockstep", default="", metavar="TOPIC", help=lockstep_help)
-    add("--lockstep-timeout", type=float, default=60.0, metavar="S", help="wait no longer than this for an answer")
+    timeout_help = "wait no longer than this for an answer; a set that is dropped, or lacks an image, may cost as much"
+    add("--lockstep-timeout", type=float, default=60.0, metavar="S", help=timeout_help)
     given = parser.parse_args(arguments)
     return PlayOptions(
         bag=given.bag,
@@ -312,6 +331,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Play; exit status 0 at the end or when interrupted, 1 with one line for an error."""
     argv = list(sys.argv if arguments is None else ["bag_player", *arguments])
     try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)  # a large bag may take long to open
         options = parse_options(remove_ros_args(argv)[1:])
         rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
         node = rclpy.create_node("bag_player")
@@ -323,6 +344,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (PlayError, BagError, FileNotFoundError) as error:
         print(f"bag_player: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 0
     return 0
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import signal
+import sqlite3
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -22,6 +24,7 @@ from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.event_handler import QoSMessageLostInfo, SubscriptionEventCallbacks
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
@@ -34,6 +37,7 @@ from tggbc_ros.ros.bag_player import find_message_class
 from tggbc_ros.ros.message_definitions import DefinitionError, typestore_of
 
 STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
+STORAGE_ERRORS = (OSError, sqlite3.Error)
 LOOK_PERIOD_S = 0.1
 DRAIN_S = 0.3
 DEPTH = 1000
@@ -48,14 +52,14 @@ class RecordError(Exception):
 class BagRecorder:
     """Records while its node spins; to be used in a ``with`` block, which writes the bag's metadata at its end.
 
-    received and lost count messages by topic. Raises RecordError for a path that exists, and while it spins for a
-    topic that cannot be recorded.
+    received and lost count messages by topic. Raises RecordError for a path that exists and a name that no topic has,
+    and while it spins for a topic that cannot be recorded and a bag that cannot be written, of a full disk for example.
     """
 
     def __init__(self, node: Node, out: Path, topics: Sequence[str], storage: str = "mcap") -> None:
         if storage not in STORAGES:
             raise RecordError(f"storage is {storage!r}, expected one of {', '.join(STORAGES)}")
-        self._topics = sorted({node.resolve_topic_name(topic) for topic in topics})
+        self._topics = sorted({resolved(node, topic) for topic in topics})
         self._kinds: dict[str, str] = {}
         self.received: Counter[str] = Counter()
         self.lost: Counter[str] = Counter()
@@ -69,7 +73,7 @@ class BagRecorder:
         """Create the bag and begin to look for publishers."""
         try:
             self._writer.open()
-        except (WriterError, OSError) as error:
+        except (WriterError, *STORAGE_ERRORS) as error:
             raise RecordError(f"cannot create bag {self._writer.path}: {error}") from error
         self._node.create_timer(LOOK_PERIOD_S, self.look, clock=Clock(clock_type=ClockType.STEADY_TIME))
         return self
@@ -78,7 +82,12 @@ class BagRecorder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the bag; what was recorded up to an error stays."""
-        self._writer.close()
+        try:
+            with self._writing():
+                self._writer.close()
+        except RecordError:
+            if error is None:
+                raise
 
     @property
     def waiting(self) -> list[str]:
@@ -101,9 +110,10 @@ class BagRecorder:
     def _subscribe(self, topic: str, kind: str, publishers: Sequence[TopicEndpointInfo]) -> None:
         qos = common_qos(publishers)
         try:
-            connection = self._writer.add_connection(
-                topic, kind, typestore=typestore_of(kind), offered_qos_profiles=[recorded_qos(qos)]
-            )
+            with self._writing():
+                connection = self._writer.add_connection(
+                    topic, kind, typestore=typestore_of(kind), offered_qos_profiles=[recorded_qos(qos)]
+                )
             message_class = find_message_class(kind)
         except (DefinitionError, ImportError, AttributeError) as error:
             raise RecordError(f"cannot record {topic}: {error}") from error
@@ -114,11 +124,28 @@ class BagRecorder:
         print(f"recording {topic} ({kind}, {reliability})", flush=True)
 
     def _store(self, connection: Connection, data: bytes) -> None:
-        self._writer.write(connection, time.time_ns(), data)
+        with self._writing():
+            self._writer.write(connection, time.time_ns(), data)
         self.received[connection.topic] += 1
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """What the storage raises becomes RecordError, naming the bag."""
+        try:
+            yield
+        except STORAGE_ERRORS as error:
+            raise RecordError(f"cannot write bag {self._writer.path}: {error}") from error
 
     def _count_lost(self, topic: str, info: QoSMessageLostInfo) -> None:
         self.lost[topic] += info.total_count_change
+
+
+def resolved(node: Node, topic: str) -> str:
+    """The topic's full name, remapped; raises RecordError for what is no topic's name."""
+    try:
+        return str(node.resolve_topic_name(topic))
+    except rclpy_implementation.RCLError as error:
+        raise RecordError(f"a topic is {topic!r}, expected a topic's name: {error}") from error
 
 
 def common_qos(publishers: Sequence[TopicEndpointInfo]) -> QoSProfile:
@@ -167,6 +194,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("topics", nargs="+", metavar="TOPIC")
     parser.add_argument("-s", "--storage", choices=list(STORAGES), default="mcap")
     given = parser.parse_args(remove_ros_args(argv)[1:])
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        return _record(argv, given)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _record(argv: list[str], given: argparse.Namespace) -> int:
     rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("bag_recorder")
     try:

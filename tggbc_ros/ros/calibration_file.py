@@ -91,18 +91,20 @@ def load(path: str, cameras: Sequence[str]) -> Mapping[str, CameraCalibration]:
 def save(path: Path, cameras: Mapping[str, CameraCalibration]) -> None:
     """Write what `load` reads; numbers come back as they are, mountings but for a quaternion's rounding (1e-15).
 
-    Raises FileExistsError for a file that is there.
+    Raises FileExistsError for a file that is there, and ValueError naming the camera where `load` would refuse it.
     """
-    content = {"cameras": {name: _entry(camera) for name, camera in cameras.items()}}
+    entries = {name: _entry(camera) for name, camera in cameras.items()}
+    for name, entry in entries.items():
+        _camera(f"camera {name}", entry)
     with path.open("x", encoding="utf-8") as file:
-        yaml.safe_dump(content, file, sort_keys=False, default_flow_style=None, width=120)
+        yaml.safe_dump({"cameras": entries}, file, sort_keys=False, default_flow_style=None, width=120)
 
 
 def _entry(camera: CameraCalibration) -> dict[str, Any]:
     place = camera.mounting[:3, 3].tolist()
     turn = [float(number) for number in quaternion_from_rotation(camera.mounting[:3, :3])]
     entry: dict[str, Any] = {"size": [camera.width, camera.height], "intrinsics": list(camera.intrinsics)}
-    if camera.distortion:
+    if camera.distortion or camera.distortion_model != DEFAULT_MODEL:
         entry |= {"distortion": list(camera.distortion), "distortion_model": camera.distortion_model}
     if camera.projection:
         entry["projection"] = list(camera.projection)
