@@ -21,7 +21,7 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rosbags.interfaces import Connection, Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
+from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.stores import ros2_jazzy as ros
@@ -30,7 +30,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String, UInt64
 from tf2_msgs.msg import TFMessage
 
-from tggbc_ros.ros.bag_player import PlayError, PlayOptions, find_message_class, main, parse_options, topic_qos
+from tggbc_ros.ros.bag_player import PlayError, PlayOptions, find_message_class, main, parse_options
 
 START_NS = 1_600_000_000_000_000_000
 STEP_NS = 20_000_000
@@ -504,28 +504,6 @@ def small_bags(tmp_path_factory: pytest.TempPathFactory, domain_id: int) -> Iter
     yield root
     os.environ.pop("ROS_DOMAIN_ID")
     os.environ.update({"ROS_DOMAIN_ID": before} if before else {})
-
-
-def connection(msgcount: int, *profiles: Qos, topic: str = "/topic") -> Connection:
-    with_profiles = type("Ext", (), {"offered_qos_profiles": list(profiles)})()
-    return Connection(1, topic, "std_msgs/msg/String", None, "", msgcount, with_profiles, None)  # type: ignore
-
-
-def test_qos_is_reliable_and_latched_as_recorded() -> None:
-    volatile = topic_qos([connection(500, qos(QosDurability.VOLATILE, QosReliability.BEST_EFFORT, depth=5))])
-    assert volatile.reliability == ReliabilityPolicy.RELIABLE
-    assert volatile.durability == DurabilityPolicy.VOLATILE
-    assert volatile.depth == 10
-    assert topic_qos([connection(500, qos(QosDurability.VOLATILE, depth=100))]).depth == 100
-    latched = topic_qos([connection(2, qos(QosDurability.TRANSIENT_LOCAL, depth=1)), connection(30)])
-    assert latched.durability == DurabilityPolicy.TRANSIENT_LOCAL
-    assert latched.depth == 32, "one publisher stands for all that latched a message"
-    unknown = topic_qos([connection(32)])
-    assert (unknown.depth, unknown.durability) == (10, DurabilityPolicy.VOLATILE), "a bag without recorded profiles"
-    static = topic_qos([connection(32, topic="/tf_static")])
-    assert (static.depth, static.durability) == (32, DurabilityPolicy.TRANSIENT_LOCAL)
-    recorded = topic_qos([connection(32, qos(QosDurability.VOLATILE), topic="/tf_static")])
-    assert recorded.durability == DurabilityPolicy.VOLATILE, "as recorded"
 
 
 def test_message_classes_are_found_by_their_ros_names() -> None:

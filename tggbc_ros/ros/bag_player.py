@@ -25,19 +25,17 @@ from rclpy.exceptions import NoTypeSupportImportedException
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
-from rosbags.interfaces import Connection, Qos, QosDurability
+from rosbags.interfaces import Connection
 from tqdm import tqdm
 
 from tggbc_ros.data.bag_file import Bag, BagError, open_bag
-from tggbc_ros.data.bag_messages import TF_STATIC_TOPIC
 from tggbc_ros.ros.lockstep import Lockstep, PlayError, image_topics
+from tggbc_ros.ros.recorded_qos import is_latched, topic_qos
 from tggbc_ros.ros.sim_clock import CLOCK_TOPIC, Pace, SimClock
 
 DEFAULT_CLOCK_HZ = 40.0
-MIN_DEPTH, MAX_DEPTH = 10, 100_000
 POLL_S = 0.02
 ACKNOWLEDGE_S = 5.0
 INTERRUPTED_S = 1.0
@@ -254,31 +252,6 @@ def find_message_class(msgtype: str) -> type:
         raise ImportError(f"{msgtype!r} is no message type, expected package/msg/Name")
     found: type = getattr(importlib.import_module(f"{package}.msg"), name)
     return found
-
-
-def recorded_profiles(connections: Sequence[Connection]) -> list[Qos]:
-    """What the topic's publishers offered when the bag was recorded; not every recorder notes it."""
-    return [profile for entry in connections for profile in getattr(entry.ext, "offered_qos_profiles", ())]
-
-
-def is_latched(connections: Sequence[Connection]) -> bool:
-    """Whether any publisher of the topic offered transient-local durability; without record, /tf_static is."""
-    profiles = recorded_profiles(connections)
-    if not profiles:
-        return any(entry.topic == TF_STATIC_TOPIC for entry in connections)
-    return any(profile.durability is QosDurability.TRANSIENT_LOCAL for profile in profiles)
-
-
-def topic_qos(connections: Sequence[Connection]) -> QoSProfile:
-    """Reliable; depth as recorded, within reason; latched if recorded so, then deep enough for every message.
-
-    Several nodes may each have latched one message on the topic (/tf_static): one publisher must hold all.
-    """
-    depth = max([MIN_DEPTH, *(min(profile.depth, MAX_DEPTH) for profile in recorded_profiles(connections))])
-    if not is_latched(connections):
-        return QoSProfile(depth=depth)
-    messages = sum(entry.msgcount for entry in connections)
-    return QoSProfile(depth=max(depth, min(messages, 1000)), durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 def parse_options(arguments: Sequence[str]) -> PlayOptions:
