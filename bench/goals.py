@@ -44,8 +44,8 @@ GOALS = (
     Goal(*LARGE, "peak_extra_mb", 64.0, most=True),
     Goal(*LARGE, "ratio_to_dense_sdpa", 2.2, device="cuda", dtype="float16"),
 )
-"""Times are for two CPU cores, and the last for a GPU. To start with four tenths of the keys costs less than 0.01 mAP with
-cameras at 12 Hz (docs/pruning.md, Study)."""
+"""Times are for two CPU cores, and the last for a GPU. To start with four tenths of the keys costs less than 0.01 mAP
+where cameras run at 12 Hz (docs/pruning.md, Study)."""
 
 
 def compared(rows: Sequence[Row]) -> list[tuple[Goal, Row]]:
