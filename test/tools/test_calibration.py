@@ -110,6 +110,7 @@ def test_of_a_scene_under_other_names(tmp_path: Path) -> None:
     ("options", "message"),
     [
         (["--cameras", "CAM_ROOF"], "no CameraInfo on /camera/CAM_ROOF/camera_info"),
+        (["--camera-info-topic", "/info"], "camera-info-topic is '/info', expected {camera} in it"),
         (["--base-frame", "car"], "no transform from CAM_FRONT's frame 'CAM_FRONT' to 'car'; known frames: CAM_BACK, "),
     ],
 )
@@ -120,6 +121,44 @@ def test_what_the_bag_lacks_is_said_in_one_line(
     assert run("bag", bag, "--out", tmp_path / "rig.yaml", *options) == 1
     error = capsys.readouterr().err
     assert error.startswith(f"calibration bag {bag}: {message}")
+    assert error.count("\n") == 1
+    assert not (tmp_path / "rig.yaml").exists()
+
+
+def test_a_bag_without_tf_and_of_other_topics_lacks_camera_info(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag = families.write_bag(tmp_path / "bag", families.chris7462([0]))
+    assert run("bag", bag, "--out", tmp_path / "rig.yaml", "--cameras", "CAM_FRONT", "CAM_BACK") == 1
+    lacking = "no CameraInfo on /camera/CAM_FRONT/camera_info, /camera/CAM_BACK/camera_info"
+    assert capsys.readouterr().err == f"calibration bag {bag}: {lacking}\n"
+    topic = ("--camera-info-topic", "/nuscenes/{camera}/image_raw")
+    assert run("bag", bag, "--out", tmp_path / "rig.yaml", *topic, "--cameras", "cam_back") == 1
+    assert capsys.readouterr().err == f"calibration bag {bag}: no CameraInfo on /nuscenes/cam_back/image_raw\n"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"k": [0.0] * 9}, "intrinsics is [0.0, 0.0, 0.0, 0.0], expected positive fx and fy"),
+        ({"k": [float("nan")] * 9}, "intrinsics is [nan, nan, nan, nan], expected 4 finite numbers"),
+        ({"d": [0.1] * 5, "distortion_model": "ftheta"}, "distortion_model is 'ftheta', expected one of plumb_bob, "),
+        ({"d": [0.1] * 3, "distortion_model": "plumb_bob"}, "distortion is [0.1, 0.1, 0.1], expected 4 or 5 numbers"),
+        ({"d": [], "distortion_model": "equidistant"}, "distortion is [], expected 4 numbers for equidistant"),
+    ],
+)
+def test_what_the_node_would_refuse_is_not_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, object], message: str
+) -> None:
+    info = camera_info("CAM_BACK", 5)
+    for field, value in changes.items():
+        setattr(info, field, value)
+    tree = [transform(CAM2EGO["CAM_BACK"], "base_link", "CAM_BACK")]
+    entries = [(5, "/camera/CAM_BACK/camera_info", info), (6, "/tf_static", TFMessage(transforms=tree))]
+    bag = families.write_bag(tmp_path / "bag", entries)
+    assert run("bag", bag, "--out", tmp_path / "rig.yaml", "--cameras", "CAM_BACK") == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"calibration bag {bag}: camera CAM_BACK: {message}")
     assert error.count("\n") == 1
     assert not (tmp_path / "rig.yaml").exists()
 

@@ -26,11 +26,13 @@ TOPICS = ("/detector/boxes", "/detector/kept_keys", "/detector/report")
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where it ran, over what a run before had left."""
+    """Where it ran, over what a run before, which failed midway, had left."""
     folder = tmp_path_factory.mktemp("demo")
     (folder / "mine.txt").write_text("not the demo's")
+    assert main(["--out", str(folder), "--seconds", "1", "--checkpoint", "nowhere.pth"]) == 1
     (folder / "detections").mkdir()
     (folder / "detections" / "old.txt").write_text("of an earlier run")
+    assert (folder / "bag" / "metadata.yaml").exists()
     ratios = [f"{ratio:g}" for ratio in reversed(RATIOS)]
     assert main(["--out", str(folder), "--seconds", "2", "--keep-ratio", *ratios]) == 0
     return folder
@@ -107,6 +109,18 @@ def test_the_page_agrees_with_the_results_and_its_links_resolve(out: Path, rows:
 def test_only_what_is_the_demos_was_replaced(out: Path) -> None:
     assert (out / "mine.txt").read_text() == "not the demo's"
     assert not (out / "detections" / "old.txt").exists()
+
+
+@pytest.mark.parametrize("name", ["drive", "bag", "detections", "scores"])
+def test_a_folder_that_no_demo_made_stays(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "mine.txt").write_text("not the demo's")
+    for _ in range(2):  # refusing is no demo either
+        assert main(["--out", str(tmp_path), "--seconds", "1"]) == 1
+        error = capsys.readouterr().err
+        assert error.startswith(f"demo: {tmp_path / name} exists, and no .tggbc_demo beside it says that a demo made")
+        assert error.count("\n") == 1
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == [name, f"{name}/mine.txt"]
 
 
 class Links(HTMLParser):

@@ -10,6 +10,8 @@ from tggbc_ros.data.drive.config import DEMO_IMAGE_SIZE, DriveConfig, with_diffi
 
 DRIVE, BAG, DETECTIONS, SCORES = "drive", "bag", "detections", "scores"
 FILM, KEYS, PLOT, PAGE = "drive.webp", "keys.png", "accuracy.png", "index.html"
+MARK = ".tggbc_demo"
+"""Empty file, written before all else: what is in this folder under these names, a demo has made."""
 SPLIT = "demo"
 SHOWN_RATIO = 0.3
 

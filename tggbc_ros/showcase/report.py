@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
+
+import cv2
+import numpy as np
+import torch
 
 from tggbc_ros.data.drive.config import SAMPLE_RATE_HZ
 from tggbc_ros.evaluation.results import Row
 from tggbc_ros.showcase.film import SPEED_UP
 from tggbc_ros.showcase.page import Figure, Report
 from tggbc_ros.showcase.plan import BAG, DETECTIONS, DRIVE, FILM, KEYS, PLOT, SCORES, SPLIT, Plan
-
-LIBRARIES = ("torch", "numpy", "opencv-python-headless", "nuscenes-devkit", "rosbags")
 
 
 def warning(row: Row) -> str:
@@ -90,5 +92,19 @@ def _facts(plan: Plan, row: Row) -> dict[str, str]:
         "ran on": f"{row['device']}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "drive": f"synthetic, seed {plan.seed}, {plan.seconds:g} s, {SAMPLE_RATE_HZ} frames a second, "
         f"{width} x {height} pixels, difficulty demo",
-        "libraries": ", ".join(f"{name} {version(name)}" for name in LIBRARIES),
+        "libraries": ", ".join(f"{name} {found}" for name, found in _libraries().items()),
     }
+
+
+def _libraries() -> dict[str, str]:
+    """Library -> version. Of a ROS 2 installation's OpenCV, only the module itself knows which it is."""
+    of_modules = {"torch": torch.__version__, "numpy": np.__version__, "opencv": cv2.__version__}
+    return of_modules | {name: _installed_version(name) for name in ("nuscenes-devkit", "rosbags")}
+
+
+def _installed_version(name: str) -> str:
+    """Of a distribution whose modules do not say it."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "of unknown version"

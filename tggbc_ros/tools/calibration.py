@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,23 +35,37 @@ def of_bag(path: Path, cameras: Sequence[str], info_topic: str, base_frame: str)
 
     info_topic: {camera} stands for the camera's name. Raises ValueError naming the camera and what the bag lacks.
     """
-    topics = {f"/{info_topic.replace('{camera}', camera).lstrip('/')}": camera for camera in cameras}
+    topics = _info_topics(cameras, info_topic)
     infos: dict[str, CameraInfo] = {}
     parents: dict[str, tuple[str, Array]] = {}
     with open_bag(path) as bag:
-        wanted = [c for c in bag.connections if c.topic in topics or c.msgtype == TFMessage.__msgtype__]
-        for connection, _, data in bag.messages(wanted):
+        asked = [c for c in bag.connections if c.topic in topics and c.msgtype == CameraInfo.__msgtype__]
+        _expect_all(topics, {c.topic for c in asked})  # of a bag without any, no connections would be all of them
+        transforms = [c for c in bag.connections if c.msgtype == TFMessage.__msgtype__]
+        for connection, _, data in bag.messages([*asked, *transforms]):
             with damage_named(path):
                 message = TYPESTORE.deserialize_cdr(data, connection.msgtype)
             if isinstance(message, TFMessage):
                 for tf in message.transforms:
                     parents.setdefault(tf.child_frame_id, (tf.header.frame_id, transform_matrix(tf.transform)))
             elif isinstance(message, CameraInfo):
-                infos.setdefault(topics[connection.topic], message)
-    missing = [topic for topic, camera in topics.items() if camera not in infos]
+                infos.setdefault(connection.topic, message)
+    _expect_all(topics, infos)
+    return {camera: _of_info(camera, infos[topic], parents, base_frame) for topic, camera in topics.items()}
+
+
+def _info_topics(cameras: Sequence[str], info_topic: str) -> dict[str, str]:
+    """Topic -> camera."""
+    topics = {f"/{info_topic.replace('{camera}', camera).lstrip('/')}": camera for camera in cameras}
+    if len(topics) < len(set(cameras)):
+        raise ValueError(f"camera-info-topic is {info_topic!r}, expected {{camera}} in it")
+    return topics
+
+
+def _expect_all(topics: Iterable[str], found: Container[str]) -> None:
+    missing = [topic for topic in topics if topic not in found]
     if missing:
         raise ValueError(f"no CameraInfo on {', '.join(missing)}")
-    return {camera: _of_info(camera, infos[camera], parents, base_frame) for camera in cameras}
 
 
 def of_shots(shots: Sequence[CameraShot]) -> dict[str, CameraCalibration]:

@@ -34,7 +34,7 @@ from tggbc_ros.showcase.film import film_frame, write_film
 from tggbc_ros.showcase.frames import ShownFrame, shown_frames
 from tggbc_ros.showcase.keys import key_picture
 from tggbc_ros.showcase.page import write_page
-from tggbc_ros.showcase.plan import BAG, DETECTIONS, DRIVE, FILM, KEYS, PAGE, PLOT, SCORES, SPLIT, Plan
+from tggbc_ros.showcase.plan import BAG, DETECTIONS, DRIVE, FILM, KEYS, MARK, PAGE, PLOT, SCORES, SPLIT, Plan
 from tggbc_ros.showcase.report import demo_report, warning
 from tggbc_ros.showcase.sweep import KeptPictures, sweep
 
@@ -58,8 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def demo(plan: Plan) -> list[Row]:
     """Drive -> bag -> node -> record -> scores -> pictures and page, all in the plan's folder; returns the scores."""
-    for folder in (DRIVE, BAG, DETECTIONS, SCORES):  # and nothing else: the user may have named any folder
-        shutil.rmtree(plan.out / folder, ignore_errors=True)
+    clear(plan.out)
     split = make_drive(plan)
     write_bag(plan, split)
     kept = run_node(plan, len(list(split.samples())))
@@ -91,6 +90,21 @@ def _plan(options: argparse.Namespace) -> Plan:
     return Plan(
         options.out, options.model, options.checkpoint, options.seed, options.seconds, ratios, options.show_score
     )
+
+
+def clear(out: Path) -> None:
+    """Make the folder, and remove what a demo, finished or not, has left in it; nothing else of the user's goes.
+
+    Raises FileExistsError where something of such a name is not a demo's.
+    """
+    left = [out / name for name in (DRIVE, BAG, DETECTIONS, SCORES) if (out / name).exists()]
+    if left and not (out / MARK).exists():
+        unknown = f"{left[0]} exists, and no {MARK} beside it says that a demo made it"
+        raise FileExistsError(f"{unknown}: move it away, or choose another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / MARK).touch()
+    for folder in left:
+        shutil.rmtree(folder)
 
 
 def make_drive(plan: Plan) -> Split:
