@@ -137,6 +137,8 @@ def test_bad_values_at_the_start_name_the_parameter(nodes, name: str, value: obj
         ({"ray_tolerance_m": -0.1}, "ray_tolerance_m is -0.1"),
         ({"diagnostics_latency_warn_ms": 3e3}, "diagnostics_latency_error_ms is 2000.0, expected at least 3000.0"),
         ({"image_topic": "camera {camera}"}, "image_topic gives 'camera CAM_FRONT', expected a topic name"),
+        ({"odometry_topic": "//odom"}, "odometry_topic gives '//odom', expected a topic name: .* repeated '/'"),
+        ({"odometry_topic": "a/{word}"}, "odometry_topic gives 'a/{word}', expected .*: unknown substitution: {word}$"),
         ({"image_topic": "/camera/image"}, r"image_topic is '/camera/image', expected \{camera\} in it"),
         ({"lidar2base": (1.0, 2.0)}, "seven numbers"),
         ({"lidar2base": (0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0)}, "norm 1.41"),

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from rclpy.exceptions import InvalidTopicNameException
+from rclpy.expand_topic_name import expand_topic_name
+from rclpy.validate_full_topic_name import validate_full_topic_name
 from rclpy.validate_topic_name import validate_topic_name
 
 
@@ -40,5 +42,8 @@ def check_topic(name: str, topic: str) -> None:
     """Raise ValueError unless ``topic``, which parameter ``name`` gives, is a topic name."""
     try:
         validate_topic_name(topic)
-    except InvalidTopicNameException as error:
-        raise ValueError(f"{name} gives {topic!r}, expected a topic name: {' '.join(str(error).split())}") from error
+        # What only the full name shows: a // in it, or a {word} that nobody fills in.
+        validate_full_topic_name(expand_topic_name(topic, "node", "/namespace"))
+    except (InvalidTopicNameException, ValueError) as error:
+        why = " ".join(str(error).split()).partition(", at ")[0]  # without the place in rcl's source
+        raise ValueError(f"{name} gives {topic!r}, expected a topic name: {why}") from error
