@@ -18,9 +18,16 @@ PLAN = Plan(Path("out"), "demo", "", seed=5, seconds=2.0, keep_ratios=(1.0, 0.3)
 OF_MODULES = f"torch {torch.__version__}, numpy {np.__version__}, opencv {cv2.__version__}"
 
 
-def row(keep_ratio: float) -> Row:
+def row(keep_ratio: float, keys_total: int = 1056) -> Row:
     model = {"model": "demo", "prune_layers": "1", "prune_queries": 32, "weights": "demo", "device": "cpu"}
-    return {"keep_ratio": keep_ratio, "samples": 4, "objects_car": 17, "objects_bus": 2, **model}
+    return {
+        "keep_ratio": keep_ratio,
+        "keys_total": keys_total,
+        "samples": 4,
+        "objects_car": 17,
+        "objects_bus": 2,
+        **model,
+    }
 
 
 def libraries() -> str:
@@ -43,3 +50,9 @@ def test_the_lead_counts_frames_and_objects() -> None:
     report = demo_report(PLAN, [row(ratio) for ratio in PLAN.keep_ratios])
     assert "4 frames with 19 scored objects" in report.lead
     assert report.warning == ""
+
+
+@pytest.mark.parametrize(("keys_total", "few"), [(1056, True), (4224, False)])
+def test_it_says_where_there_is_no_time_to_be_saved(keys_total: int, few: bool) -> None:
+    captions = [figure.caption for figure in demo_report(PLAN, [row(1.0, keys_total), row(0.3, keys_total)]).figures]
+    assert (f"{keys_total} keys are so few" in captions[-1]) == few

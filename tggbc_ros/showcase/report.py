@@ -17,6 +17,9 @@ from tggbc_ros.showcase.film import SPEED_UP
 from tggbc_ros.showcase.page import Figure, Report
 from tggbc_ros.showcase.plan import BAG, DETECTIONS, DRIVE, FILM, KEYS, PLOT, SCORES, SPLIT, Plan
 
+FEW_KEYS = 3000
+"""Below this a decoder gains nothing by trimming (docs/pruning.md, Times)."""
+
 
 def warning(row: Row) -> str:
     """What to know before looking at boxes; empty where they are a trained model's."""
@@ -36,7 +39,7 @@ def demo_report(plan: Plan, rows: Sequence[Row]) -> Report:
         "to see how it works, too few to prove it.",
         warning=warning(shown),
         rows=rows,
-        figures=_figures(plan, shown["keep_ratio"]),
+        figures=_figures(plan, shown),
         facts=_facts(plan, shown),
         commands=_commands(plan),
         files={
@@ -51,7 +54,8 @@ def demo_report(plan: Plan, rows: Sequence[Row]) -> Report:
     )
 
 
-def _figures(plan: Plan, keep_ratio: float) -> list[Figure]:
+def _figures(plan: Plan, shown: Row) -> list[Figure]:
+    keep_ratio, keys_total = shown["keep_ratio"], shown["keys_total"]
     film = (
         f"Solid: detections of a score of at least {plan.show_score:g}, by class. Dashed white: ground truth. Arrows: "
         "one second of velocity. Trails: the last seconds of tracks, joined by nearest neighbours for drawing only. "
@@ -62,6 +66,11 @@ def _figures(plan: Plan, keep_ratio: float) -> list[Figure]:
         "frame with the most objects of the drive."
     )
     plot = "Official mAP and NDS of each pass against the share of keys left and against the decoder's time."
+    if keys_total < FEW_KEYS:
+        plot += (
+            f" {keys_total} keys are so few that choosing among them takes what the later layers save: here pruning "
+            "shows what it costs. The published networks have thousands; docs/pruning.md tells what it saves them."
+        )
     return [
         Figure(plan.out / FILM, f"The drive at keep ratio {keep_ratio:g}", film),
         Figure(plan.out / KEYS, f"Image regions whose keys were kept at {keep_ratio:g}", keys),
