@@ -154,7 +154,7 @@ class Budget:
 
 def start(keep_ratio: float, keep: KeepConfig) -> Budget:
     """Before the first frame: the ratio asked for, within bounds."""
-    return Budget(ratio=min(max(keep_ratio, keep.min_ratio), keep.max_ratio))
+    return within(Budget(ratio=keep_ratio), keep)
 
 
 def within(budget: Budget, keep: KeepConfig) -> Budget:

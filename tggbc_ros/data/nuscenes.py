@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cached_property
@@ -25,6 +24,7 @@ from tggbc_ros.data.nuscenes_tables import (
     SceneRow,
     SensorRow,
     find_row,
+    read_json,
     read_table,
 )
 from tggbc_ros.data.records import CAMERA_NAMES, Annotations, CameraShot, Sample
@@ -271,10 +271,7 @@ def read_splits(path: Path) -> dict[str, list[str]]:
     """Scene names by split of a version's ``splits.json``, empty without the file; raises ValueError naming it."""
     if not path.is_file():
         return {}
-    try:
-        splits: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
+    splits: dict[str, list[str]] = read_json(path)
     if not isinstance(splits, dict) or not all(isinstance(names, list) for names in splits.values()):
         raise ValueError(f"{path} holds something else than lists of scene names by split")
     return splits

@@ -139,6 +139,14 @@ def read_table(path: Path, row_type: type[Row], keep: Callable[[Row], bool] | No
     return rows
 
 
+def read_json(path: Path) -> Any:
+    """A whole file's content; raises ValueError naming it if it is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+
+
 def find_row(table: Mapping[str, Row], name: str, token: str, asked_by: str) -> Row:
     """The row with that token; raises ValueError naming who refers to it."""
     if token not in table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from tggbc_ros.core.config import CLASS_NAMES
 from tggbc_ros.core.geometry import invert_rigid, rigid, yaw_rotation
 from tggbc_ros.core.types import Array, Boxes3D
+from tggbc_ros.data.nuscenes_tables import read_json
 from tggbc_ros.data.records import CAMERA_NAMES, Annotations, CameraShot, Sample
 
 SAMPLE_FILE = "sample.json"
@@ -29,10 +29,7 @@ def read_sample_folder(folder: Path) -> Sample:
     path = folder / SAMPLE_FILE
     if not path.is_file():
         raise FileNotFoundError(f"no sample folder: {path} does not exist")
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
+    record = read_json(path)
     try:
         if not isinstance(record, dict):
             raise ValueError(f"{path} holds a {type(record).__name__}, expected an object")

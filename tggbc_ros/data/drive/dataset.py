@@ -17,6 +17,7 @@ from tggbc_ros.data.drive.rig import CAMERAS
 from tggbc_ros.data.drive.schema import LIDAR, MAP_FILE, Record, SceneRecords, Tables, common_tables, token
 from tggbc_ros.data.drive.world import make_scene
 from tggbc_ros.data.nuscenes import read_splits
+from tggbc_ros.data.nuscenes_tables import read_json
 
 JPEG_QUALITY = 92
 VERSION = "v1.0-synthetic"
@@ -109,10 +110,7 @@ def _read_tables(folder: Path) -> Tables:
 def _read_table(path: Path) -> list[Record]:
     if not path.exists():
         return []
-    try:
-        records: list[Record] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
+    records: list[Record] = read_json(path)
     if not isinstance(records, list):
         raise ValueError(f"{path} holds a {type(records).__name__}, expected a list of records")
     for number, record in enumerate(records):
