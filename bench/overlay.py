@@ -16,10 +16,10 @@ from std_msgs.msg import Header
 from bench.scene import frame_at
 from tggbc_ros.core.config import MODELS
 from tggbc_ros.core.types import Boxes3D
-from tggbc_ros.ros.kept_keys import arrangement
-from tggbc_ros.ros.overlay import mosaic
-from tggbc_ros.ros.overlay_topics import OverlayOptions, Scene, draw_scene, jpeg
-from tggbc_ros.ros.palette import load_palette
+from tggbc_ros.drawing.kept_keys import arrangement
+from tggbc_ros.drawing.overlay import mosaic
+from tggbc_ros.drawing.palette import load_palette
+from tggbc_ros.ros.output.overlay_topics import OverlayOptions, Scene, draw_scene, jpeg
 
 Result = TypeVar("Result")
 MODEL = MODELS["r50_704"]

@@ -21,7 +21,7 @@ from tggbc_ros.core import preprocess
 from tggbc_ros.core.config import ModelConfig, PruningConfig
 from tggbc_ros.core.types import AlignedMemory, NetworkInput, NetworkOutput, Tokens
 from tggbc_ros.ros.detector_node import main
-from tggbc_ros.ros.lenses import Lens
+from tggbc_ros.ros.images.lenses import Lens
 
 NUM_BOXES = 40
 """As many as a street has with score_threshold 0.2, all of the first class."""

@@ -91,5 +91,5 @@ def detector(options: NodeOptions, domain_id: int, log: Path) -> Program:
 
 def player(bag: Path, arguments: Sequence[str], domain_id: int, log: Path) -> Program:
     """The bag player."""
-    command = [sys.executable, "-m", "tggbc_ros.ros.bag_player", str(bag), "--no-progress", *arguments]
+    command = [sys.executable, "-m", "tggbc_ros.ros.bags.bag_player", str(bag), "--no-progress", *arguments]
     return Program(command, domain_id, log, {})

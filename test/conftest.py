@@ -12,7 +12,7 @@ import torch
 
 from tggbc_ros.core.config import MODELS
 from tggbc_ros.core.model import StreamPETR
-from tggbc_ros.data import golden_replay
+from tggbc_ros.data.golden import replay as golden_replay
 from tggbc_ros.tools import export
 
 REPOSITORY = Path(__file__).resolve().parents[1]

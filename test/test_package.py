@@ -9,7 +9,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+from graphlib import TopologicalSorter
 from importlib.metadata import distributions, packages_distributions
 from pathlib import Path
 from xml.etree import ElementTree
@@ -29,17 +30,19 @@ MAY_IMPORT = {
     "core": {"core"},
     "export": {"core", "export"},
     "backends": {"core", "backends", "export"},
-    "ros": {"core", "backends", "data", "ros", "msg"},
     "data": {"core", "data"},
+    "drawing": {"core", "drawing"},
+    "ros": {"core", "backends", "data", "drawing", "ros", "msg"},
     "training": {"core", "data", "training"},
-    "evaluation": {"core", "backends", "data", "evaluation", "ros", "msg"},
-    "showcase": {"core", "data", "evaluation", "ros", "showcase"},
+    "evaluation": {"core", "backends", "data", "drawing", "evaluation"},
+    "showcase": {"core", "data", "drawing", "evaluation", "ros", "showcase"},
     "mmdet3d_plugin": {"core", "data", "training", "mmdet3d_plugin"},
     "tools": {
         "core",
         "backends",
-        "ros",
         "data",
+        "drawing",
+        "ros",
         "training",
         "evaluation",
         "export",
@@ -48,6 +51,13 @@ MAY_IMPORT = {
         "mmdet3d_plugin",
     },
 }
+# Which other rooms of its part a room may import; the modules beside them (ros/drops.py) are below all of these.
+ROOMS_MAY_IMPORT = {
+    "data": {"nuscenes": set(), "bags": set(), "drive": {"nuscenes"}, "golden": {"nuscenes"}, "foxglove": {"bags"}},
+    "ros": {"images": set(), "poses": {"images"}, "output": set(), "health": {"images", "output"}, "bags": set()},
+}
+WITHOUT_ROS = {"core", "backends", "export", "data", "drawing", "training", "evaluation"}
+ABOVE_THE_ROOMS = {"ros/detector_node.py", "ros/frame_line.py"}
 CORE_LIBRARIES = {"numpy", "torch"}
 CORE_EXCEPTIONS = {"core/preprocess.py": {"PIL"}, "core/checkpoint.py": {"safetensors"}}
 IMPORTED_WHERE_USED = {"cv_bridge", "message_filters", "mmdet3d", "nuscenes", "onnxruntime", "tensorrt", "tf2_ros"}
@@ -86,6 +96,14 @@ def imports(node: ast.AST, top_level_only: bool = False) -> Iterator[str]:
             continue
         else:
             yield from imports(child, top_level_only)
+
+
+def nearest(name: str, modules: Container[str]) -> str | None:
+    """The module that an imported name is, or is of."""
+    if name in modules:
+        return name
+    parent = name.rpartition(".")[0]
+    return parent if parent in modules else None
 
 
 def is_type_checking(node: ast.AST) -> bool:
@@ -143,6 +161,26 @@ class TestImports:
         own = {name.split(".")[1] for name in module_imports(path) if name.startswith("tggbc_ros.")}
         assert own <= MAY_IMPORT[part]
 
+    @pytest.mark.parametrize("part", ROOMS_MAY_IMPORT)
+    def test_rooms_import_only_what_lies_below_them(self, part: str) -> None:
+        rooms = ROOMS_MAY_IMPORT[part]
+        assert set(rooms) == {path.parent.name for path in (PACKAGE / part).glob("*/__init__.py")}
+        for path in (PACKAGE / part).rglob("*.py"):
+            if relative(path) in ABOVE_THE_ROOMS:
+                continue
+            room = path.parent.name
+            names = [name.split(".") for name in module_imports(path) if name.startswith(f"tggbc_ros.{part}.")]
+            own = {name[2] for name in names} & set(rooms) - {room}
+            assert own <= rooms.get(room, set()), relative(path)
+
+    def test_no_module_imports_itself_by_way_of_others(self) -> None:
+        modules = {".".join(path.relative_to(REPOSITORY).with_suffix("").parts): path for path in SOURCES}
+        graph = {
+            module: {known for name in module_imports(path) if (known := nearest(name, modules)) not in (None, module)}
+            for module, path in modules.items()
+        }
+        assert len(list(TopologicalSorter(graph).static_order())) == len(modules)
+
     @pytest.mark.parametrize("path", [path for path in SOURCES if path.is_relative_to(PACKAGE / "core")], ids=relative)
     def test_core_needs_numpy_and_torch_alone(self, path: Path) -> None:
         roots = {name.split(".")[0] for name in module_imports(path)}
@@ -150,10 +188,10 @@ class TestImports:
         assert outside <= CORE_LIBRARIES | CORE_EXCEPTIONS.get(relative(path), set())
 
     @pytest.mark.parametrize(
-        "path", [path for path in SOURCES if path.relative_to(PACKAGE).parts[0] in ("data", "training")], ids=relative
+        "path", [path for path in SOURCES if path.relative_to(PACKAGE).parts[0] in WITHOUT_ROS], ids=relative
     )
-    def test_data_and_training_do_without_ros(self, path: Path) -> None:
-        roots = {name.split(".")[0] for name in module_imports(path)}
+    def test_parts_that_do_without_ros(self, path: Path) -> None:
+        roots = {name.split(".")[0] for name in module_imports(path, top_level_only=True)}
         assert not roots & dependencies("depend", "exec_depend")
 
     @pytest.mark.parametrize("path", SOURCES, ids=relative)
@@ -236,13 +274,13 @@ def built_hash(full_name: str) -> str:
 
 
 class TestInstalled:
-    @pytest.mark.parametrize("program", ["detector_node", "bag_player", "bag_recorder"])
-    def test_programs_are_executable_and_start_their_main(self, program: str) -> None:
-        path = Path(get_package_prefix("tggbc_ros")) / "lib" / "tggbc_ros" / program
+    @pytest.mark.parametrize("module", ["detector_node", "bags.bag_player", "bags.bag_recorder"])
+    def test_programs_are_executable_and_start_their_main(self, module: str) -> None:
+        path = Path(get_package_prefix("tggbc_ros")) / "lib" / "tggbc_ros" / module.split(".")[-1]
         assert os.access(path, os.X_OK)
-        module = ast.parse((PACKAGE / "ros" / f"{program}.py").read_text(encoding="utf-8"))
-        assert "main" in {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
-        assert path.read_text(encoding="utf-8").splitlines()[1] == f"from tggbc_ros.ros.{program} import main"
+        source = ast.parse((PACKAGE / "ros" / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
+        assert "main" in {node.name for node in source.body if isinstance(node, ast.FunctionDef)}
+        assert path.read_text(encoding="utf-8").splitlines()[1] == f"from tggbc_ros.ros.{module} import main"
 
     @pytest.mark.parametrize("folder", ["config", "launch"])
     def test_configuration_and_launch_files_are_installed(self, folder: str) -> None:

@@ -18,7 +18,7 @@ from tggbc_ros.core.config import R50_704, CarryConfig, KeepConfig, PruningConfi
 from tggbc_ros.core.detector import Detector
 from tggbc_ros.core.preprocess import preprocess
 from tggbc_ros.core.types import Boxes3D, CameraFrame, StepReport
-from tggbc_ros.data.golden_checks import ROUNDING
+from tggbc_ros.data.golden.checks import ROUNDING
 from tggbc_ros.evaluation.parity import compare, keep_ratios, same_boxes
 from tggbc_ros.export.manifest import ExportError
 

@@ -18,7 +18,7 @@ from tggbc_ros.core.head import Head
 from tggbc_ros.core.pruning import keys_to_keep
 from tggbc_ros.core.queries import Queries
 from tggbc_ros.core.types import NetworkOutput, Tokens
-from tggbc_ros.data.golden_checks import LOOSE, Check
+from tggbc_ros.data.golden.checks import LOOSE, Check
 from tggbc_ros.evaluation.parity import Row, compare, keep_ratios, same_boxes
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "export"))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench.overlay import boxes_around, main, measure
-from tggbc_ros.ros.overlay_topics import OverlayOptions
+from tggbc_ros.ros.output.overlay_topics import OverlayOptions
 
 
 def test_stages_are_timed() -> None:

@@ -13,7 +13,7 @@ from tggbc_ros.core import geometry, position
 from tggbc_ros.core import memory as temporal
 from tggbc_ros.core.config import R50_704, ModelConfig, PruningConfig, RaysConfig
 from tggbc_ros.core.types import NetworkInput
-from tggbc_ros.data.golden_replay import formula_network
+from tggbc_ros.data.golden.replay import formula_network
 
 SMALL: ModelConfig = replace(
     R50_704,

@@ -11,9 +11,9 @@ import numpy as np
 from rosbags.typesys.stores import ros2_jazzy as ros
 
 from tggbc_ros.core.types import Array
-from tggbc_ros.data.bag import read_messages
-from tggbc_ros.data.bag_markers import MarkerArray, annotations_from_markers
-from tggbc_ros.data.bag_messages import LIDAR_FRAME, TF_STATIC_TOPIC, TF_TOPIC, stamp_ns, transform_matrix
+from tggbc_ros.data.bags.markers import MarkerArray, annotations_from_markers
+from tggbc_ros.data.bags.messages import LIDAR_FRAME, TF_STATIC_TOPIC, TF_TOPIC, stamp_ns, transform_matrix
+from tggbc_ros.data.bags.sample_bag import read_messages
 from tggbc_ros.data.records import CameraShot, Sample
 
 CameraInfo = ros.sensor_msgs__msg__CameraInfo

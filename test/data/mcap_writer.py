@@ -9,7 +9,7 @@ from pathlib import Path
 
 import lz4.frame
 
-from tggbc_ros.data.mcap_file import Message, zstd
+from tggbc_ros.data.bags.mcap_file import Message, zstd
 
 MAGIC = b"\x89MCAP0\r\n"
 HEADER = struct.pack("<I", 0) + struct.pack("<I4s", 4, b"test")

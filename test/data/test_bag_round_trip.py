@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from bag_samples import read_samples
 
-from tggbc_ros.data.bag import BagWriter
-from tggbc_ros.data.nuscenes import NuScenes
+from tggbc_ros.data.bags.sample_bag import BagWriter
+from tggbc_ros.data.nuscenes.dataset import NuScenes
+from tggbc_ros.data.nuscenes.sample_folder import moved, read_sample_folder
 from tggbc_ros.data.records import Sample
-from tggbc_ros.data.sample_folder import moved, read_sample_folder
 
 
 def write(path: Path, samples: list[Sample], storage: str, images: str) -> Path:

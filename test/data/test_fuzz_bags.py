@@ -13,9 +13,9 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from rosbags.typesys import Stores, get_typestore
 from tiny_nuscenes import write_tiny_nuscenes
 
-from tggbc_ros.data.bag import BagWriter, read_messages
-from tggbc_ros.data.bag_file import BagError, open_bag
-from tggbc_ros.data.nuscenes import NuScenes
+from tggbc_ros.data.bags.bag_file import BagError, open_bag
+from tggbc_ros.data.bags.sample_bag import BagWriter, read_messages
+from tggbc_ros.data.nuscenes.dataset import NuScenes
 from tggbc_ros.tools.bag import describe
 
 FUZZ = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -15,7 +15,7 @@ from tggbc_ros.core.config import R50_704
 from tggbc_ros.core.geometry import rigid, yaw_rotation
 from tggbc_ros.core.preprocess import raw_to_network
 from tggbc_ros.core.types import Boxes3D
-from tggbc_ros.data.nuscenes import NuScenes
+from tggbc_ros.data.nuscenes.dataset import NuScenes
 from tggbc_ros.data.records import CAMERA_NAMES, Annotations, Sample
 
 

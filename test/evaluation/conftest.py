@@ -11,7 +11,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "dat
 
 from ten_classes import SPLIT, write_ten_classes  # noqa: E402
 
-from tggbc_ros.data.nuscenes import NuScenes  # noqa: E402
+from tggbc_ros.data.nuscenes.dataset import NuScenes  # noqa: E402
 from tggbc_ros.evaluation.passes import Split, load_split  # noqa: E402
 
 

@@ -16,7 +16,7 @@ from tggbc_ros.core.types import Boxes3D
 from tggbc_ros.data.records import Sample
 from tggbc_ros.evaluation.passes import Pass, Split, newest_shot
 from tggbc_ros.ros import convert
-from tggbc_ros.ros.message_definitions import typestore_of
+from tggbc_ros.ros.bags.message_definitions import typestore_of
 
 Logged = tuple[int, str, Any]
 TYPES = {BoundingBox3DArray: "tggbc_ros/msg/BoundingBox3DArray", FrameReport: "tggbc_ros/msg/FrameReport"}

@@ -15,7 +15,7 @@ from tiny_nuscenes import SCENES, START_US, VERSION, edit_table, ego_pose, write
 
 from tggbc_ros.core.config import CLASS_NAMES
 from tggbc_ros.core.geometry import quaternion_from_rotation, rotation_from_quaternion, yaw_rotation
-from tggbc_ros.data.nuscenes_boxes import DETECTION_CLASS
+from tggbc_ros.data.nuscenes.boxes import DETECTION_CLASS
 
 SPLIT = "all_scenes"
 SCENE_PERIOD_US = 60_000_000

@@ -17,7 +17,7 @@ from tggbc_ros.core.config import DecodeConfig, KeepConfig, MemoryConfig, Prepro
 from tggbc_ros.core.detector import Detector, Network
 from tggbc_ros.core.geometry import transform_boxes
 from tggbc_ros.core.types import Boxes3D, NetworkInput, Tokens
-from tggbc_ros.data.nuscenes import NuScenes
+from tggbc_ros.data.nuscenes.dataset import NuScenes
 from tggbc_ros.data.records import Sample
 from tggbc_ros.evaluation.detect import Sweep
 from tggbc_ros.evaluation.passes import Pass, Split, load_split

@@ -21,7 +21,7 @@ from rclpy.node import Node
 
 from tggbc_ros.backends import load_network
 from tggbc_ros.core.config import CLASS_NAMES, DecodeConfig, PruningConfig
-from tggbc_ros.data.nuscenes import NuScenes
+from tggbc_ros.data.nuscenes.dataset import NuScenes
 from tggbc_ros.evaluation.detect import Sweep
 from tggbc_ros.evaluation.passes import at_newest_images, load_split
 from tggbc_ros.evaluation.recorded import BOXES_TOPIC, REPORT_TOPIC, recorded_passes
@@ -73,14 +73,14 @@ def play_and_record(listener: Node, played: Path, recorded: Path, sets: int) -> 
     listener.create_subscription(DiagnosticArray, "/diagnostics", signs_of_life.append, 10)
     executor = SingleThreadedExecutor(context=listener.context)
     executor.add_node(listener)
-    recorder = program(domain_id, "tggbc_ros.ros.bag_recorder", recorded, BOXES_TOPIC, REPORT_TOPIC)
+    recorder = program(domain_id, "tggbc_ros.ros.bags.bag_recorder", recorded, BOXES_TOPIC, REPORT_TOPIC)
     wait = ("--no-progress", "--lockstep", REPORT_TOPIC, "--wait-for-subscribers", INPUT_TOPICS)
     wait = (*wait, "--wait-timeout", TIMEOUT_S)
     with recorder as recording, detector_process(domain_id, keep_ratio=KEEP_RATIO):
         deadline_s = time.monotonic() + TIMEOUT_S
         while not signs_of_life and time.monotonic() < deadline_s:  # whom the detector reaches here, it reaches there
             executor.spin_once(timeout_sec=0.1)
-        with program(domain_id, "tggbc_ros.ros.bag_player", played, *wait):
+        with program(domain_id, "tggbc_ros.ros.bags.bag_player", played, *wait):
             deadline_s = time.monotonic() + 2 * TIMEOUT_S
             while len(reports) < sets and time.monotonic() < deadline_s:
                 executor.spin_once(timeout_sec=0.1)

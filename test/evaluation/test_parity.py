@@ -14,7 +14,7 @@ import torch
 from tggbc_ros.backends.torch_backend import TorchNetwork
 from tggbc_ros.core.config import PruningConfig
 from tggbc_ros.core.types import AlignedMemory, Boxes3D, NetworkOutput, Tokens, Trim
-from tggbc_ros.data.golden_checks import LOOSE, ROUNDING
+from tggbc_ros.data.golden.checks import LOOSE, ROUNDING
 from tggbc_ros.evaluation.parity import compare, keep_ratios, same_boxes, same_features, same_numbers
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "export"))

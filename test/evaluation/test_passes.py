@@ -9,7 +9,7 @@ import pytest
 from ten_classes import SPLIT
 from tiny_nuscenes import VERSION, edit_table
 
-from tggbc_ros.data.nuscenes import NuScenes
+from tggbc_ros.data.nuscenes.dataset import NuScenes
 from tggbc_ros.evaluation.passes import Split, ground_truth_pass, load_split
 
 

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
+from tggbc_ros.drawing.palette import load_palette
 from tggbc_ros.evaluation.plot import accuracy_plot, variants_plot
 from tggbc_ros.evaluation.results import Row
-from tggbc_ros.ros.palette import load_palette
 
 
 def row(keep_ratio: float | None, score: float) -> Row:

@@ -61,7 +61,7 @@ def test_a_detector_that_cannot_start_says_why_and_fails_the_launch(
 @pytest.mark.timeout(300)
 def test_what_the_bag_flow_asks_of_the_node(context: Context, domain_id: int, tmp_path: Path) -> None:
     bag = families.write_bag(tmp_path / "bag", families.our_own(range(8)))
-    play = [sys.executable, "-m", "tggbc_ros.ros.bag_player", str(bag), "--loop", "--rate", "0.5", "--no-progress"]
+    play = [sys.executable, "-m", "tggbc_ros.ros.bags.bag_player", str(bag), "--loop", "--rate", "0.5", "--no-progress"]
     environment = {**os.environ, "ROS_DOMAIN_ID": str(domain_id)}
     client = FlowClient(context)
     with detector_process(domain_id) as detector, subprocess.Popen(play, env=environment) as player:

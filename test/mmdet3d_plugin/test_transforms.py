@@ -10,7 +10,7 @@ from tiny_setup import TinySetup
 
 from tggbc_ros.core.config import R50_704, PreprocessConfig
 from tggbc_ros.core.preprocess import preprocess
-from tggbc_ros.data.nuscenes import NuScenes
+from tggbc_ros.data.nuscenes.dataset import NuScenes
 from tggbc_ros.data.records import CAMERA_NAMES
 from tggbc_ros.mmdet3d_plugin.transforms import FitCameraImages, RotateLidarFrame
 

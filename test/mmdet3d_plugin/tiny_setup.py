@@ -19,7 +19,7 @@ from tggbc_ros.core.config import ModelConfig, PruningConfig
 from tggbc_ros.core.detector import Detector
 from tggbc_ros.core.model import StreamPETR
 from tggbc_ros.core.types import Boxes3D
-from tggbc_ros.data.nuscenes import NuScenes
+from tggbc_ros.data.nuscenes.dataset import NuScenes
 from tggbc_ros.mmdet3d_plugin.infos import write_infos
 from tggbc_ros.mmdet3d_plugin.parts import network_config
 

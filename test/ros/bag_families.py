@@ -38,8 +38,8 @@ from synthetic_rig import (
 from tf2_msgs.msg import TFMessage
 
 from tggbc_ros.core.geometry import invert_rigid, quaternion_from_rotation
-from tggbc_ros.data.bag import TYPESTORE, offered_qos
-from tggbc_ros.data.mcap_file import Message
+from tggbc_ros.data.bags.mcap_file import Message
+from tggbc_ros.data.bags.sample_bag import TYPESTORE, offered_qos
 from tggbc_ros.ros import convert
 from tggbc_ros.ros.params import CAMERAS
 

@@ -14,11 +14,11 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
 from tggbc_ros.core.config import MODELS
-from tggbc_ros.data.bag import BagWriter
-from tggbc_ros.data.nuscenes import NuScenes
-from tggbc_ros.ros.bag_player import BagPlayer, PlayOptions
+from tggbc_ros.data.bags.sample_bag import BagWriter
+from tggbc_ros.data.nuscenes.dataset import NuScenes
+from tggbc_ros.ros.bags.bag_player import BagPlayer, PlayOptions
 from tggbc_ros.ros.detector_node import DetectorNode
-from tggbc_ros.ros.outputs import Outputs
+from tggbc_ros.ros.output.outputs import Outputs
 from tggbc_ros.ros.params import CAMERAS
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))

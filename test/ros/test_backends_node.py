@@ -13,7 +13,7 @@ from rclpy.context import Context
 from synthetic_rig import SyntheticRig, boxes_of, nanoseconds, set_parameters
 
 from tggbc_ros.core.types import Boxes3D
-from tggbc_ros.data.golden_checks import LOOSE
+from tggbc_ros.data.golden.checks import LOOSE
 from tggbc_ros.evaluation.parity import same_boxes
 from tggbc_ros.ros.client import detector_process
 

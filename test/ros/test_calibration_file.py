@@ -13,7 +13,7 @@ from bag_families import write_calibration
 from synthetic_rig import CAM2EGO, HEIGHT, INTRINSICS, LIDAR2EGO, WIDTH, camera_info, pixels
 
 from tggbc_ros.ros import calibration_file, convert
-from tggbc_ros.ros.lenses import Lenses, make_lens
+from tggbc_ros.ros.images.lenses import Lenses, make_lens
 from tggbc_ros.ros.params import CAMERAS
 
 

@@ -39,7 +39,7 @@ def test_every_set_is_answered_and_none_is_played_before_the_detector_hears_all_
 
 def test_a_process_that_fails_is_quoted(tmp_path: Path) -> None:
     log = tmp_path / "player.log"
-    with Process("tggbc_ros.ros.bag_player", [str(tmp_path / "no_bag")], log) as player:
+    with Process("tggbc_ros.ros.bags.bag_player", [str(tmp_path / "no_bag")], log) as player:
         player._child.wait(60)
         with pytest.raises(ClientError, match=r"bag_player ended with status 1; bag_player said last:\n.*no_bag"):
             player.is_running()

@@ -16,7 +16,7 @@ from tiny_detector import TINY
 from tggbc_ros.backends import load_network
 from tggbc_ros.core.config import MODELS
 from tggbc_ros.ros.detector_node import FAILURE, SUCCESS, DetectorNode
-from tggbc_ros.ros.memory_use import give_back, memory_use_mb
+from tggbc_ros.ros.health.memory_use import give_back, memory_use_mb
 
 Load = Callable[..., Any]
 

@@ -43,7 +43,7 @@ from tggbc_ros.core.config import PruningConfig
 from tggbc_ros.core.detector import Detector
 from tggbc_ros.core.geometry import invert_rigid, transform_boxes
 from tggbc_ros.core.types import Boxes3D, CameraFrame, Rig
-from tggbc_ros.ros.kept_keys import KEPT, kept_by_camera
+from tggbc_ros.drawing.kept_keys import KEPT, kept_by_camera
 from tggbc_ros.ros.params import CAMERAS
 
 pytestmark = pytest.mark.timeout(120)

@@ -17,7 +17,7 @@ from rclpy.context import Context
 from shown_topics import Shown, shown_topics
 from tggbc_ros.msg import FrameReport
 
-from tggbc_ros.ros.overlay_topics import MOSAIC_TOPIC
+from tggbc_ros.ros.output.overlay_topics import MOSAIC_TOPIC
 from tggbc_ros.ros.params import Settings
 
 LAYOUT = json.loads((Path(__file__).parents[2] / "config" / "foxglove.json").read_text(encoding="utf-8"))

@@ -20,9 +20,10 @@ from synthetic_rig import INTRINSICS, jpeg, pixels
 
 from tggbc_ros.core.config import MODELS
 from tggbc_ros.ros import convert
+from tggbc_ros.ros.distortion import COEFFICIENTS
 from tggbc_ros.ros.drops import BadInputError
-from tggbc_ros.ros.ego_pose import matrix_of
-from tggbc_ros.ros.lenses import COEFFICIENTS, Lenses
+from tggbc_ros.ros.images.lenses import Lenses
+from tggbc_ros.ros.poses.ego_pose import matrix_of
 
 FUZZ = settings(max_examples=150, deadline=None)
 JPEG = jpeg("CAM_FRONT", 1).data.tobytes()

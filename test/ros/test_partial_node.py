@@ -38,8 +38,8 @@ from tggbc_ros.core.detector import Detector
 from tggbc_ros.core.geometry import invert_rigid, rigid, transform_boxes, yaw_rotation
 from tggbc_ros.core.types import Boxes3D, CameraFrame, Rig
 from tggbc_ros.ros.convert import bgr_image
-from tggbc_ros.ros.ego_mask import load_ego_masks
-from tggbc_ros.ros.lenses import make_lens
+from tggbc_ros.ros.images.ego_mask import load_ego_masks
+from tggbc_ros.ros.images.lenses import make_lens
 from tggbc_ros.ros.params import CAMERAS
 
 pytestmark = pytest.mark.timeout(180)

@@ -35,8 +35,8 @@ from tggbc_ros.backends import load_network
 from tggbc_ros.core.config import MODELS
 from tggbc_ros.core.detector import Network
 from tggbc_ros.core.geometry import quaternion_from_rotation
-from tggbc_ros.data.bag_file import BagError, open_bag
-from tggbc_ros.ros.bag_player import find_message_class
+from tggbc_ros.data.bags.bag_file import BagError, open_bag
+from tggbc_ros.ros.bags.bag_player import find_message_class
 from tggbc_ros.ros.detector_node import DetectorNode
 from tggbc_ros.ros.drops import Totals
 from tggbc_ros.tools.bag import main as bag_tool
@@ -91,17 +91,17 @@ class Player:
 
     def play(self) -> Result:
         line = self.node.line
-        self.spin_until(lambda: all(feed.source for feed in line.cameras.feeds.values()))
+        self.spin_until(lambda: all(feed.source for feed in line.intake.feeds.values()))
         images = 0
         with open_bag(self.bag) as reader:
             for entry, log_ns, data in reader.messages():
                 if "Image" in entry.msgtype:
-                    done = images // len(line.cameras.feeds)
+                    done = images // len(line.intake.feeds)
                     self.spin_until(lambda done=done: line.account.totals().sets_received >= done)
                     images += 1
                 self.hand("/clock", Clock(clock=stamp(log_ns)))
                 self.hand(entry.topic, deserialize_message(data, self.kinds[entry.topic]))
-        sets = images // len(line.cameras.feeds)
+        sets = images // len(line.intake.feeds)
         if not line.account.totals().drops.get("image_zero_stamp"):
             self.spin_until(lambda: line.account.totals().sets_received == sets)
         self.spin_until(lambda: len(self.boxes) == line.account.totals().sets_published)
@@ -283,7 +283,7 @@ def test_a_real_node_and_the_real_player(
         "--wait-timeout",
         "60",
     ]
-    command = [sys.executable, "-m", "tggbc_ros.ros.bag_player", str(bag), *options]
+    command = [sys.executable, "-m", "tggbc_ros.ros.bags.bag_player", str(bag), *options]
     with detector_process(domain_id, arguments=profile, **parameters):
         environment = {**os.environ, "ROS_DOMAIN_ID": str(domain_id)}
         with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as player:

@@ -15,8 +15,8 @@ import yaml
 from rclpy.context import Context
 from shown_topics import Shown, shown_topics
 
-from tggbc_ros.ros.markers import NAMESPACES
-from tggbc_ros.ros.overlay_topics import MOSAIC_TOPIC, camera_topic
+from tggbc_ros.ros.output.markers import NAMESPACES
+from tggbc_ros.ros.output.overlay_topics import MOSAIC_TOPIC, camera_topic
 from tggbc_ros.ros.params import CAMERAS, Settings
 
 CONFIG = Path(__file__).parents[2] / "config"

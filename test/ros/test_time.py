@@ -92,7 +92,7 @@ class Bench:
         for name in CAMERAS:
             self.helper.create_publisher(CompressedImage, f"/camera/{name}/image/compressed", 10)
             self.helper.create_publisher(type(camera_info(name, 1)), f"/camera/{name}/camera_info", 10)
-        feeds = self.node.line.cameras.feeds.values()
+        feeds = self.node.line.intake.feeds.values()
         self.wait(lambda: all(feed.source and feed.info_source for feed in feeds))
         self.hand("/tf_static", static_transforms())
         for name in CAMERAS:
@@ -312,7 +312,7 @@ def test_no_rate_of_replay_changes_what_memory_sees(
     bag = write_bag(tmp_path / "bag", our_own(range(sets)))
     with detector_process(domain_id, use_sim_time=True, min_cameras=5) as process:
         assert rig.spin_until(lambda: rig.received["diagnostics"], PATIENCE_S)
-        play = [sys.executable, "-m", "tggbc_ros.ros.bag_player", str(bag), "--clock", "--rate", str(rate)]
+        play = [sys.executable, "-m", "tggbc_ros.ros.bags.bag_player", str(bag), "--clock", "--rate", str(rate)]
         play += ["--wait-for-subscribers", "14", "--no-progress"]
         with subprocess.Popen(play, env=os.environ | {"ROS_DOMAIN_ID": str(domain_id)}) as player:
             assert rig.spin_until(lambda: player.poll() is not None, PATIENCE_S)

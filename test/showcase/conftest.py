@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tggbc_ros.data.drive import dataset
-from tggbc_ros.data.nuscenes import NuScenes
+from tggbc_ros.data.nuscenes.dataset import NuScenes
 from tggbc_ros.evaluation.passes import Split, load_split
 from tggbc_ros.showcase.plan import SPLIT, Plan
 

@@ -10,10 +10,10 @@ from PIL import Image
 
 from tggbc_ros.core.config import CLASS_NAMES, MODELS
 from tggbc_ros.core.geometry import transform_boxes
+from tggbc_ros.drawing.kept_keys import kept_mosaic
+from tggbc_ros.drawing.palette import load_palette
 from tggbc_ros.evaluation.passes import Pass, Split, ground_truth_pass, newest_shot
 from tggbc_ros.evaluation.results import Row
-from tggbc_ros.ros.kept_keys import kept_mosaic
-from tggbc_ros.ros.palette import load_palette
 from tggbc_ros.ros.params import CAMERAS
 from tggbc_ros.showcase.film import ABOVE_PX, CAMERA_WIDTH, film_frame, write_film
 from tggbc_ros.showcase.frames import ShownFrame, shown_frames

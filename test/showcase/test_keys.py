@@ -8,9 +8,9 @@ import pytest
 from tggbc_ros.core.config import CLASS_NAMES, MODELS
 from tggbc_ros.core.types import Boxes3D
 from tggbc_ros.data.records import CAMERA_NAMES
+from tggbc_ros.drawing.overlay import MOSAIC
+from tggbc_ros.drawing.palette import load_palette
 from tggbc_ros.evaluation.passes import Split
-from tggbc_ros.ros.overlay import MOSAIC
-from tggbc_ros.ros.palette import load_palette
 from tggbc_ros.showcase.frames import ShownFrame
 from tggbc_ros.showcase.keys import key_picture
 

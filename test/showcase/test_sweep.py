@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import rclpy
 
-from tggbc_ros.data.bag import BagWriter
+from tggbc_ros.data.bags.sample_bag import BagWriter
 from tggbc_ros.evaluation.passes import Split
 from tggbc_ros.ros.client import ClientError
 from tggbc_ros.showcase.plan import Plan

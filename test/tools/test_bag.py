@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tggbc_ros.data.bag import read_messages
-from tggbc_ros.data.mcap_file import Message
-from tggbc_ros.data.sample_folder import moved, read_sample_folder
+from tggbc_ros.data.bags.mcap_file import Message
+from tggbc_ros.data.bags.sample_bag import read_messages
+from tggbc_ros.data.nuscenes.sample_folder import moved, read_sample_folder
 from tggbc_ros.tools.bag import main
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tggbc_ros.data.nuscenes import NuScenes
+from tggbc_ros.data.nuscenes.dataset import NuScenes
 from tggbc_ros.ros import calibration_file
 from tggbc_ros.ros.params import CAMERAS
 from tggbc_ros.tools.calibration import main

@@ -12,7 +12,7 @@ import pytest
 from rosbags.rosbag2 import StoragePlugin
 
 from tggbc_ros.core.config import CLASS_NAMES, MODELS, DecodeConfig, PruningConfig
-from tggbc_ros.data.nuscenes import NuScenes
+from tggbc_ros.data.nuscenes.dataset import NuScenes
 from tggbc_ros.evaluation.detect import Sweep
 from tggbc_ros.evaluation.passes import load_split
 from tggbc_ros.evaluation.score import Evaluator

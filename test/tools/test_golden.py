@@ -14,9 +14,9 @@ from tggbc_ros.msg import FrameReport
 
 from tggbc_ros.core.geometry import transform_boxes
 from tggbc_ros.core.types import Array
-from tggbc_ros.data.golden_cases import AnyArray, read_golden
-from tggbc_ros.data.golden_checks import recorded_boxes
-from tggbc_ros.data.golden_replay import moved_samples, outputs_by_name, run
+from tggbc_ros.data.golden.cases import AnyArray, read_golden
+from tggbc_ros.data.golden.checks import recorded_boxes
+from tggbc_ros.data.golden.replay import moved_samples, outputs_by_name, run
 from tggbc_ros.ros.convert import boxes_array, header
 from tggbc_ros.tools.golden import check_published, main
 

@@ -18,7 +18,7 @@ from tggbc_ros.core.preprocess import preprocess
 from tggbc_ros.core.types import NetworkOutput
 from tggbc_ros.data.drive import dataset
 from tggbc_ros.data.drive.config import DriveConfig
-from tggbc_ros.data.nuscenes import NuScenes
+from tggbc_ros.data.nuscenes.dataset import NuScenes
 from tggbc_ros.training.frames import FrameTable, load_table
 from tggbc_ros.training.prepare import codes_of, prepare
 

@@ -26,7 +26,7 @@ from tggbc_ros.core.decode import decode_boxes
 from tggbc_ros.core.detector import Network
 from tggbc_ros.core.preprocess import preprocess
 from tggbc_ros.core.types import AlignedMemory, Boxes3D, CameraFrame, Memory, NetworkInput, NetworkOutput, Tokens, Trim
-from tggbc_ros.data.golden_checks import LOOSE, REAL_FRAME, Check, Tolerances, largest_difference
+from tggbc_ros.data.golden.checks import LOOSE, REAL_FRAME, Check, Tolerances, largest_difference
 
 COMPARED_BOXES = 50
 """The best of PyTorch's boxes; the rest are guesses, hundreds of them, of nearly equal score."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tggbc_ros.core.types import Array, Boxes3D
-from tggbc_ros.data.nuscenes import NuScenes
+from tggbc_ros.data.nuscenes.dataset import NuScenes
 from tggbc_ros.data.records import CameraShot, Sample
 
 LIDAR_POINTS_NEEDED = 1

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from tggbc_ros.drawing.palette import load_palette
 from tggbc_ros.evaluation.results import Row
-from tggbc_ros.ros.palette import load_palette
 
 SCORES = {"NDS": "o", "mAP": "s"}
 """Score -> marker; its colour is the palette's."""

@@ -14,7 +14,7 @@ from rosbags.highlevel import AnyReader, AnyReaderError
 from tggbc_ros.core.config import CLASS_NAMES
 from tggbc_ros.core.geometry import rotation_from_quaternion
 from tggbc_ros.core.types import Array, Boxes3D
-from tggbc_ros.data.bag_file import BagError, damage_named
+from tggbc_ros.data.bags.bag_file import BagError, damage_named
 from tggbc_ros.data.records import Sample
 from tggbc_ros.evaluation.passes import Detections, Pass, Split, newest_shot
 

@@ -15,7 +15,7 @@ from mmdet3d.datasets import NuScenesDataset
 
 from tggbc_ros.core.config import CLASS_NAMES
 from tggbc_ros.core.geometry import invert_rigid
-from tggbc_ros.data.nuscenes import NuScenes
+from tggbc_ros.data.nuscenes.dataset import NuScenes
 from tggbc_ros.data.records import Annotations, Sample
 
 MMDET3D_CLASSES = tuple(NuScenesDataset.METAINFO["classes"])

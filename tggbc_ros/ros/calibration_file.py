@@ -27,7 +27,7 @@ from sensor_msgs.msg import CameraInfo
 
 from tggbc_ros.core.geometry import quaternion_from_rotation, rigid, rotation_from_quaternion
 from tggbc_ros.core.types import Array
-from tggbc_ros.ros.lenses import COEFFICIENTS
+from tggbc_ros.ros.distortion import COEFFICIENTS
 
 MOUNTINGS = ("camera2base", "camera2lidar")
 FIELDS = {"size", "intrinsics", "distortion", "distortion_model", "projection", *MOUNTINGS}

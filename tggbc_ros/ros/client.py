@@ -111,7 +111,7 @@ def detector_process(
 
 def player_process(bag: Path, arguments: Sequence[str], log: Path) -> Process:
     """Our bag player on that bag."""
-    return Process("tggbc_ros.ros.bag_player", [str(bag), "--no-progress", *arguments], log)
+    return Process("tggbc_ros.ros.bags.bag_player", [str(bag), "--no-progress", *arguments], log)
 
 
 class DetectorClient(Node):

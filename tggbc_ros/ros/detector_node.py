@@ -33,15 +33,15 @@ from tggbc_ros.core.detector import Detector, Network
 from tggbc_ros.core.warm_up import warm_up
 from tggbc_ros.ros import calibration_file, param_node, params
 from tggbc_ros.ros.calibration_file import CameraCalibration
-from tggbc_ros.ros.camera_sync import BACKWARD_JUMP_NS
-from tggbc_ros.ros.ego_mask import EgoMasks, load_ego_masks
 from tggbc_ros.ros.frame_line import FrameLine
-from tggbc_ros.ros.memory_use import give_back
-from tggbc_ros.ros.outputs import Outputs
+from tggbc_ros.ros.health.memory_use import give_back
+from tggbc_ros.ros.health.self_check import SelfCheck
+from tggbc_ros.ros.health.ticker import Ticker
+from tggbc_ros.ros.images.camera_sync import BACKWARD_JUMP_NS
+from tggbc_ros.ros.images.ego_mask import EgoMasks, load_ego_masks
+from tggbc_ros.ros.output.outputs import Outputs
+from tggbc_ros.ros.output.report import Identity
 from tggbc_ros.ros.params import Settings
-from tggbc_ros.ros.report import Identity
-from tggbc_ros.ros.self_check import SelfCheck
-from tggbc_ros.ros.ticker import Ticker
 
 DIAGNOSTICS_PERIOD_S = 1.0
 WATCH_PERIOD_S = 1.0

@@ -10,11 +10,11 @@ from PIL import Image as Pillow
 
 from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.data.drive.config import SAMPLE_RATE_HZ
+from tggbc_ros.drawing.birds_eye import birds_eye
+from tggbc_ros.drawing.draw import DARK, GREY, WHITE, Image, write_text
+from tggbc_ros.drawing.overlay import at_width, draw_cameras, mosaic
+from tggbc_ros.drawing.palette import Palette
 from tggbc_ros.evaluation.results import Row
-from tggbc_ros.ros.birds_eye import birds_eye
-from tggbc_ros.ros.draw import DARK, GREY, WHITE, Image, write_text
-from tggbc_ros.ros.overlay import at_width, draw_cameras, mosaic
-from tggbc_ros.ros.palette import Palette
 from tggbc_ros.showcase.frames import ShownFrame
 from tggbc_ros.showcase.keys import key_mosaic
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from tggbc_ros.core.geometry import invert_rigid, transform_boxes, transform_points
 from tggbc_ros.core.types import Array, Boxes3D
 from tggbc_ros.data.records import Sample
+from tggbc_ros.drawing.kept_keys import kept_by_camera
 from tggbc_ros.evaluation.passes import LIDAR_POINTS_NEEDED, Detections, Pass, newest_shot
-from tggbc_ros.ros.kept_keys import kept_by_camera
 from tggbc_ros.showcase import tracks
 from tggbc_ros.showcase.sweep import KeptPictures
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tggbc_ros.core.config import ModelConfig
-from tggbc_ros.ros.draw import WHITE, Image, write_text
-from tggbc_ros.ros.key_regions import cell_fates, dim
-from tggbc_ros.ros.overlay import MOSAIC, at_width, draw_cameras, mosaic
-from tggbc_ros.ros.palette import Palette
+from tggbc_ros.drawing.draw import WHITE, Image, write_text
+from tggbc_ros.drawing.key_regions import cell_fates, dim
+from tggbc_ros.drawing.overlay import MOSAIC, at_width, draw_cameras, mosaic
+from tggbc_ros.drawing.palette import Palette
 from tggbc_ros.showcase.frames import ShownFrame
 
 

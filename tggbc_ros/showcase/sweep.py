@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tggbc_ros.ros.bag_recorder import BagRecorder
+from tggbc_ros.ros.bags.bag_recorder import BagRecorder
 from tggbc_ros.ros.client import NODE, ClientError, DetectorClient, play, running_detector
 
 TOPICS = (f"{NODE}/boxes", f"{NODE}/report", f"{NODE}/kept_keys")

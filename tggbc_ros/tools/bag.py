@@ -11,13 +11,13 @@ from pathlib import Path
 from rosbags.interfaces import Qos
 from tqdm import tqdm
 
-from tggbc_ros.data.bag import STORAGES, BagWriter
-from tggbc_ros.data.bag_file import damage_named, open_bag
-from tggbc_ros.data.bag_messages import IMAGE_FORMATS
-from tggbc_ros.data.foxglove_bag import convert
-from tggbc_ros.data.nuscenes import NuScenes
+from tggbc_ros.data.bags.bag_file import damage_named, open_bag
+from tggbc_ros.data.bags.messages import IMAGE_FORMATS
+from tggbc_ros.data.bags.sample_bag import STORAGES, BagWriter
+from tggbc_ros.data.foxglove.bag import convert
+from tggbc_ros.data.nuscenes.dataset import NuScenes
+from tggbc_ros.data.nuscenes.sample_folder import moved, read_sample_folder
 from tggbc_ros.data.records import Sample
-from tggbc_ros.data.sample_folder import moved, read_sample_folder
 
 Motion = tuple[float, float, float]
 DEFAULT_MOTION: Motion = (2.0, 0.02, 0.5)

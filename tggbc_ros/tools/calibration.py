@@ -14,15 +14,15 @@ import numpy as np
 from rosbags.typesys.stores import ros2_jazzy as ros
 
 from tggbc_ros.core.types import Array
-from tggbc_ros.data.bag import TYPESTORE
-from tggbc_ros.data.bag_file import damage_named, open_bag
-from tggbc_ros.data.bag_messages import transform_matrix
-from tggbc_ros.data.nuscenes import NuScenes
+from tggbc_ros.data.bags.bag_file import damage_named, open_bag
+from tggbc_ros.data.bags.messages import transform_matrix
+from tggbc_ros.data.bags.sample_bag import TYPESTORE
+from tggbc_ros.data.nuscenes.dataset import NuScenes
 from tggbc_ros.data.records import CameraShot
 from tggbc_ros.ros.calibration_file import CameraCalibration, save
 from tggbc_ros.ros.convert import window
 from tggbc_ros.ros.drops import BadInputError
-from tggbc_ros.ros.lenses import camera_matrix_of_p
+from tggbc_ros.ros.images.lenses import camera_matrix_of_p
 from tggbc_ros.ros.params import Settings
 
 CameraInfo = ros.sensor_msgs__msg__CameraInfo

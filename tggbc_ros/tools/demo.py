@@ -18,18 +18,18 @@ import rclpy
 from tqdm import tqdm
 
 from tggbc_ros.core.config import CLASS_NAMES, MODELS, model_config
-from tggbc_ros.data.bag import BagWriter
+from tggbc_ros.data.bags.sample_bag import BagWriter
 from tggbc_ros.data.drive import dataset
-from tggbc_ros.data.nuscenes import NuScenes
+from tggbc_ros.data.nuscenes.dataset import NuScenes
+from tggbc_ros.drawing.palette import load_palette
 from tggbc_ros.evaluation.passes import Pass, Split, load_split
 from tggbc_ros.evaluation.plot import accuracy_plot
 from tggbc_ros.evaluation.recorded import recorded_passes
 from tggbc_ros.evaluation.results import Row, result_row, table, write_results
 from tggbc_ros.evaluation.score import Evaluator
 from tggbc_ros.evaluation.submission import write_submission
-from tggbc_ros.ros.bag_recorder import RecordError
+from tggbc_ros.ros.bags.bag_recorder import RecordError
 from tggbc_ros.ros.client import ClientError, choose_domain
-from tggbc_ros.ros.palette import load_palette
 from tggbc_ros.showcase.film import film_frame, write_film
 from tggbc_ros.showcase.frames import ShownFrame, shown_frames
 from tggbc_ros.showcase.keys import key_picture

@@ -24,7 +24,7 @@ from tggbc_ros.data.drive.frames import frame_indices, render_frame
 from tggbc_ros.data.drive.preview import contact_sheet
 from tggbc_ros.data.drive.schema import Tables
 from tggbc_ros.data.drive.world import make_scene
-from tggbc_ros.ros.palette import load_palette
+from tggbc_ros.drawing.palette import load_palette
 
 _frames_done: Synchronized[int] | None = None
 

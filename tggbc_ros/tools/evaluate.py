@@ -21,7 +21,7 @@ from tggbc_ros.core.config import (
     PruningConfig,
     model_config,
 )
-from tggbc_ros.data.nuscenes import NuScenes
+from tggbc_ros.data.nuscenes.dataset import NuScenes
 from tggbc_ros.evaluation.detect import Sweep
 from tggbc_ros.evaluation.passes import Pass, Split, at_newest_images, ground_truth_pass, load_split
 from tggbc_ros.evaluation.plot import accuracy_plot, variants_plot

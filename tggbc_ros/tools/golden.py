@@ -27,9 +27,9 @@ from tggbc_ros.core.config import PreprocessConfig
 from tggbc_ros.core.geometry import transform_boxes
 from tggbc_ros.core.preprocess import preprocess, raw_to_network
 from tggbc_ros.core.types import Boxes3D, CameraFrame, Rig
-from tggbc_ros.data.bag import BagWriter
-from tggbc_ros.data.golden_cases import AnyArray, GoldenFile, GoldenFrame, read_golden
-from tggbc_ros.data.golden_checks import (
+from tggbc_ros.data.bags.sample_bag import BagWriter
+from tggbc_ros.data.golden.cases import AnyArray, GoldenFile, GoldenFrame, read_golden
+from tggbc_ros.data.golden.checks import (
     LOOSE,
     ROUNDING,
     Check,
@@ -41,7 +41,7 @@ from tggbc_ros.data.golden_checks import (
     recorded_boxes,
     worst,
 )
-from tggbc_ros.data.golden_replay import (
+from tggbc_ros.data.golden.replay import (
     EQUAL_PIXELS,
     MATRIX,
     Step,

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tggbc_ros.core.config import ModelConfig, PreprocessConfig
 from tggbc_ros.core.preprocess import preprocess
 from tggbc_ros.core.types import Boxes3D
-from tggbc_ros.data.nuscenes import NuScenes
+from tggbc_ros.data.nuscenes.dataset import NuScenes
 from tggbc_ros.data.records import Annotations, Sample
 from tggbc_ros.training.frames import IMAGES_FILE, TABLE_FILE, FrameTable, load_table
 

@@ -16,8 +16,8 @@ from tggbc_ros.data.drive.frames import frame_indices, render_frame
 from tggbc_ros.data.drive.rig import CAMERAS
 from tggbc_ros.data.drive.schema import LIDAR, MAP_FILE, Record, SceneRecords, Tables, common_tables, token
 from tggbc_ros.data.drive.world import make_scene
-from tggbc_ros.data.nuscenes import read_splits
-from tggbc_ros.data.nuscenes_tables import read_json
+from tggbc_ros.data.nuscenes.dataset import read_splits
+from tggbc_ros.data.nuscenes.tables import read_json
 
 JPEG_QUALITY = 92
 VERSION = "v1.0-synthetic"

@@ -1,0 +1,1 @@
+"""Foxglove's protobuf recordings as ROS messages."""

@@ -1,0 +1,1 @@
+"""Recorded runs of the original code, and our network put through them."""

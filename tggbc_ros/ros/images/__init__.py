@@ -1,0 +1,1 @@
+"""From camera topics to pictures: which image belongs to which set, decoded, straightened, masked."""

@@ -1,0 +1,1 @@
+"""What the node publishes: boxes, markers, pictures and the report of each set."""
