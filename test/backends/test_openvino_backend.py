@@ -14,6 +14,7 @@ import torch
 from tggbc_ros.backends import load_network, openvino_backend
 from tggbc_ros.backends.exported import ExportedNetwork, Run, _run_layer
 from tggbc_ros.backends.torch_backend import TorchNetwork
+from tggbc_ros.core.detector import Calibrated
 from tggbc_ros.evaluation.parity import compare, keep_ratios
 from tggbc_ros.export.manifest import ExportError, read
 
@@ -106,6 +107,57 @@ def test_a_cpu_without_bfloat16_is_told_so(monkeypatch: pytest.MonkeyPatch) -> N
         load_network("openvino_bf16", TINY, None, "cpu", allow_random_weights=True)
 
 
+def test_an_encoder_in_int8_is_near_and_the_head_is_not_touched(tiny_export: Path, tiny_int8_export: Path) -> None:
+    network = load_network("openvino_int8", TINY, tiny_int8_export, "cpu")
+    reference = TorchNetwork.load(TINY, tiny_export.with_name("tiny.pth"), "cpu")
+    assert isinstance(network, ExportedNetwork) and network.precision == "int8"
+    errors, failing = worst(network, reference)
+    assert failing == set()
+    assert 2.0**-8 < errors["features"] < 2.0**-3
+    assert 0 < errors["logits"] < 1e-4 and errors["kept_keys"] == 0
+    encode = network.graphs["encoder"]
+    mixed = {"encoder": lambda images: (encode(images)[0].roll(1, dims=1),)}
+    assert {"features", "channels"} <= worst(with_graphs(network, mixed), reference)[1]
+    clipped = {"encoder": lambda images: (encode(images.clamp(-1, 1))[0],)}
+    assert "features" in worst(with_graphs(network, clipped), reference)[1]
+
+
+def test_what_is_unlike_the_calibration_is_seen(tiny_int8_export: Path) -> None:
+    network = load_network("openvino_int8", TINY, tiny_int8_export, "cpu")
+    assert isinstance(network, Calibrated) and network.beyond_calibration is None
+    images = torch.rand(1, 6, 3, 32, 64) * 4 - 2
+    network.encode(images)
+    usual = network.beyond_calibration
+    network.encode(images * 3)
+    strange = network.beyond_calibration
+    assert usual is not None and strange is not None and usual < 0.01 < 0.05 < strange
+    as_it_is = load_network("openvino", TINY, tiny_int8_export, "cpu")
+    assert as_it_is.precision == "int8"  # only what is asked for by name must be it
+
+
+def test_int8_needs_an_export_that_was_calibrated(tiny_export: Path, tiny_int8_export: Path) -> None:
+    with pytest.raises(ExportError, match="has an encoder in fp32, expected int8: .* --precision int8"):
+        load_network("openvino_int8", TINY, tiny_export, "cpu")
+    with pytest.raises(ExportError, match="has an encoder in int8, expected fp32"):
+        load_network("openvino_bf16", TINY, tiny_int8_export, "cpu")
+    with pytest.raises(
+        ExportError, match=r"has to be calibrated on images, and \S+tiny.pth has none: .*--calibrate-bag"
+    ):
+        load_network("openvino_int8", TINY, tiny_export.with_name("tiny.pth"), "cpu")
+
+
+def test_a_cpu_without_dot_products_is_told_so(
+    tiny_int8_export: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(openvino_backend, "dot_products", lambda: set())
+    load_network("openvino_int8", TINY, tiny_int8_export, "cpu")
+    assert "no instruction for dot products of eight bits" in caplog.text
+    caplog.clear()
+    monkeypatch.setattr(openvino_backend, "dot_products", lambda: {"avx_vnni"})
+    load_network("openvino_int8", TINY, tiny_int8_export, "cpu")
+    assert caplog.text == ""
+
+
 def test_it_runs_on_the_cpu_alone() -> None:
     with pytest.raises(ValueError, match=r"^backend openvino runs on the CPU alone, and device is 'cuda:0': set"):
         load_network("openvino", TINY, None, "cuda:0", allow_random_weights=True)
@@ -122,6 +174,6 @@ def test_what_the_library_cannot_load_is_named_with_its_reason(tiny_export: Path
     path = tmp_path / "encoder.onnx"
     path.write_bytes(b"not a graph")
     file = read(tiny_export).graphs["encoder"]
-    core: Any = openvino_backend._core("cpu", bfloat16=False)
+    core: Any = openvino_backend._core("cpu", "")
     with pytest.raises(ExportError, match=r"^openvino 20\S+ cannot load \S+encoder.onnx: .+$"):
         openvino_backend.Session(core, path, "encoder", file, "f32")

@@ -30,6 +30,8 @@ TYPES = {
     **dict.fromkeys(("Concat", "Constant", "ConstantOfShape", "Expand", "Gather", "GatherND", "Identity"), ALL),
     **dict.fromkeys(("Reshape", "Shape", "Slice", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze", "Where"), ALL),
     "Cast": IN_AND_OUT,
+    "DequantizeLinear": frozenset({TensorProto.INT8, TensorProto.FLOAT, TensorProto.FLOAT16}),
+    "QuantizeLinear": frozenset({TensorProto.INT8, TensorProto.FLOAT, TensorProto.FLOAT16}),
     "GridSample": frozenset({TensorProto.FLOAT, TensorProto.FLOAT16}),
 }
 """Operator -> element types of its data."""
@@ -86,8 +88,18 @@ def few_and_sorted(node: NodeProto, facts: Facts) -> bool:
     return int(numpy_helper.to_array(facts.constants[node.input[1]]).item()) < TOPK_LIMIT
 
 
+def is_symmetric(node: NodeProto, facts: Facts) -> bool:
+    """Steps and zero point known before it runs, all steps above 0, every zero point a signed 0."""
+    step, zero = (facts.constants.get(name) for name in node.input[1:3])
+    if step is None or zero is None or zero.data_type != TensorProto.INT8:
+        return False
+    return not numpy_helper.to_array(zero).any() and bool((numpy_helper.to_array(step) > 0).all())
+
+
 RULES: dict[str, tuple[str, Rule]] = {
     "AveragePool": ("2-D or 3-D, not dilated", pools_maps),
+    "DequantizeLinear": ("constant steps, a signed zero point of 0", is_symmetric),
+    "QuantizeLinear": ("constant steps, a signed zero point of 0", is_symmetric),
     "GridSample": ("a 4-D input", lambda node, facts: facts.ranks.get(node.input[0]) == 4),
     "LayerNormalization": ("one output", one_output),
     "MaxPool": ("2-D or 3-D, not dilated, no indices", lambda *given: one_output(*given) and pools_maps(*given)),

@@ -12,7 +12,10 @@ import torch
 
 from tggbc_ros.core.config import MODELS
 from tggbc_ros.evaluation.parity import Row, compare
-from tggbc_ros.tools import export
+from tggbc_ros.export.exporter import Quantise
+from tggbc_ros.export.manifest import Manifest, read
+from tggbc_ros.tools import bag as bags
+from tggbc_ros.tools import drive, export
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "export"))
 
@@ -85,6 +88,82 @@ def verify(folder: Path, rows: Path, weights: Path | None = None, backend: str =
     options = ["--model", TINY.name, "--backend", backend, "--checkpoint", folder, "--weights", weights]
     options += ["--frames", 4, "--keep-ratio", 1.0, 0.3, "--device", "cpu", "--json", rows]
     return export.main(["verify", *map(str, options)])
+
+
+def test_int8_from_a_data_set_and_from_a_bag(
+    tiny_export: Path,
+    tiny_int8_export: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The graphs themselves are exported once, by a fixture: that takes half a minute each time."""
+    learned: list[tuple[str, int]] = []
+
+    def quantised_only(*given: object, quantise: Quantise) -> Manifest:
+        told = quantise(tiny_export / "encoder.onnx", "", tmp_path / "encoder.onnx")
+        learned.append((told.source, told.frames))
+        return read(tiny_int8_export)
+
+    monkeypatch.setattr(export, "export", quantised_only)
+    out = tmp_path / "onnx"
+    out.mkdir()
+    data = tmp_path / "data"
+    made = ["make", "--scenes", 2, "--seconds", 3, "--split", "calibration", "--no-sweeps", "--difficulty", "demo"]
+    assert drive.main([*map(str, made), "--out", str(data)]) == 0
+    weights = ["--model", TINY.name, "--checkpoint", tiny_export.with_name("tiny.pth"), "--precision", "int8"]
+    source = ["--calibrate-data", data, "--calibrate-split", "calibration", "--frames", 8]
+    assert export.main([*map(str, [*weights, *source, "--out", out])]) == 0
+    scene = json.loads((data / "v1.0-synthetic" / "scene.json").read_text())[0]["name"]
+    bag = ["make", "--data", data, "--scene", scene, "--out", tmp_path / "drive"]
+    assert bags.main([*map(str, bag)]) == 0
+    options = [*weights, "--calibrate-bag", tmp_path / "drive", tmp_path / "drive", "--frames", 10]
+    assert export.main([*map(str, [*options, "--out", out])]) == 0
+    assert learned == [("v1.0-synthetic, split calibration", 8), ("bags drive, drive", 10)]
+    capsys.readouterr()
+    for bad, said in (
+        (weights, "int8 needs --calibrate-data DIR --calibrate-split NAME, or --calibrate-bag BAG"),
+        ([*weights, *source[:2], "--calibrate-split", "none"], "none"),
+        ([*weights, *source[:4], "--frames", 3], "gives 3 sets of images, expected at least 8"),
+        ([*weights, "--calibrate-bag", tmp_path / "no_bag"], "no_bag"),
+    ):
+        assert export.main([*map(str, [*bad, "--out", out])]) == 2
+        assert said in capsys.readouterr().err
+    assert len(learned) == 2
+
+
+def test_what_each_layer_costs(
+    tiny_export: Path, tiny_int8_export: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(export, "cached_export", lambda model, weights: (tiny_export, read(tiny_export)))
+    options = ["--model", TINY.name, "--weights", tiny_export.with_name("tiny.pth"), "--frames", 2]
+    assert export.main([*map(str, ["layers", *options, "--checkpoint", tiny_int8_export])]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[1].startswith("backbone.") and table[-1].startswith("all")
+    assert export.main([*map(str, ["layers", *options, "--checkpoint", tiny_export])]) == 2
+    assert "is an export of tiny_exported in fp32, expected tiny_exported in int8" in capsys.readouterr().err
+
+
+def test_verify_by_the_evaluator_too(
+    tiny_export: Path,
+    tiny_int8_export: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(export, "compare", lambda *given: [])  # by numbers it is compared elsewhere
+    data = tmp_path / "data"
+    made = ["make", "--scenes", 1, "--seconds", 2, "--split", "held_out", "--no-sweeps", "--difficulty", "demo"]
+    assert drive.main([*map(str, made), "--out", str(data)]) == 0
+    options = ["--model", TINY.name, "--backend", "openvino_int8", "--checkpoint", tiny_int8_export]
+    options += ["--weights", tiny_export.with_name("tiny.pth"), "--frames", 2, "--keep-ratio", 1.0, 0.5]
+    options += ["--data", data, "--split", "held_out"]
+    capsys.readouterr()
+    assert export.main(["verify", *map(str, options)]) == 0
+    table = capsys.readouterr().out.splitlines()[-2:]
+    assert [row.split()[0] for row in table] == ["1", "0.5"] and all(row.endswith("ok") for row in table)
+    assert export.main(["verify", *map(str, options), "--max-loss", "-1"]) == 1
+    assert capsys.readouterr().out.count("FAIL: more than -1") == 2
 
 
 def test_one_line_where_exporting_is_impossible(

@@ -18,7 +18,8 @@ BACKENDS: dict[str, Callable[[ModelConfig, Path | None, str], Network]] = {
     "onnxruntime": onnxruntime_backend.load,
     "onnxruntime_tensorrt": partial(onnxruntime_backend.load, tensorrt=True),
     "openvino": openvino_backend.load,
-    "openvino_bf16": partial(openvino_backend.load, bfloat16=True),
+    "openvino_bf16": partial(openvino_backend.load, precision="bf16"),
+    "openvino_int8": partial(openvino_backend.load, precision="int8"),
     "tensorrt": tensorrt_backend.load,
 }
 SHIPPED_WEIGHTS = {"demo": Path(__file__).resolve().parents[1] / "weights" / "demo_model.safetensors"}

@@ -33,6 +33,9 @@ class ExportedNetwork:
         self.precision = manifest.precision
         self.graphs = graphs
         self._layers = [partial(_run_layer, graphs[f"layer{index}"]) for index in range(self.model.num_layers)]
+        limits = manifest.calibration.feature_limits if manifest.calibration else ()
+        self._feature_limits = torch.tensor(limits, device=device).reshape(-1, 1, 1) if limits else None
+        self._beyond: torch.Tensor | None = None
         self._start_points = torch.tensor(manifest.start_points_m, device=device)
         self._rays: KeptRays | None = None
 
@@ -41,7 +44,10 @@ class ExportedNetwork:
         """Normalised images [1, N, 3, H, W] -> features [1, N, C, rows, columns]."""
         if images.shape[0] != 1:
             raise ValueError(f"images have shape {tuple(images.shape)}, expected one frame: an export has no batches")
-        return self.graphs["encoder"](images[0])[0][None]
+        features = self.graphs["encoder"](images[0])[0]
+        if self._feature_limits is not None:
+            self._beyond = (features.abs() > self._feature_limits).float().mean()
+        return features[None]
 
     @torch.inference_mode()
     def embed(self, features: torch.Tensor, inputs: NetworkInput) -> Tokens:
@@ -50,6 +56,11 @@ class ExportedNetwork:
         rays = self._rays.rays
         key, value = self.graphs["tokens"](features[0], rays.position, rays.scale, rays.shift)
         return Tokens(key, value, torch.arange(key.shape[1], device=self.device)[None])
+
+    @property
+    def beyond_calibration(self) -> float | None:
+        """As `core.detector.Calibrated`."""
+        return None if self._beyond is None else float(self._beyond)
 
     def _compute_rays(self, inputs: NetworkInput, cameras: list[int] | None = None) -> Rays:
         points, cone = lines_of_sight(self.model, inputs, cameras)
@@ -80,20 +91,26 @@ class ExportedNetwork:
             torch.cuda.synchronize(self.device)
 
 
-def find_export(model: ModelConfig, checkpoint: Path | None) -> tuple[Path, Manifest]:
+def find_export(model: ModelConfig, checkpoint: Path | None, precision: str = "") -> tuple[Path, Manifest]:
     """The export to run, checked: the folder that ``checkpoint`` is, or the one made from that file.
 
-    Raises ExportError for one that is damaged or of another model.
+    precision: that the encoder has to have; of a folder any, if empty. Raises ExportError for one that is damaged, of
+    another model or of another precision.
     """
     if checkpoint is not None and checkpoint.is_dir():
         folder, manifest = checkpoint, read(checkpoint)
     else:
-        folder, manifest = cached_export(model, checkpoint)
+        folder, manifest = cached_export(model, checkpoint, precision or "fp32")
     if manifest.model != model:
         raise ExportError(
             f"{folder} is an export of model {manifest.model.name}"
             f"{', configured otherwise' if manifest.model.name == model.name else ''}, expected {model.name}: "
             f"set the parameter model, or export anew, {EXPORT_COMMAND}"
+        )
+    if precision and manifest.precision != precision:
+        raise ExportError(
+            f"{folder} has an encoder in {manifest.precision}, expected {precision}: set another backend, or export "
+            f"anew, {EXPORT_COMMAND} --precision {precision}"
         )
     return folder, manifest
 

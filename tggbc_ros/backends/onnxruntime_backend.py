@@ -75,7 +75,7 @@ def load(model: ModelConfig, checkpoint: Path | None, device: str, tensorrt: boo
     _share_memory()
     folder, manifest = find_export(model, checkpoint)
     graphs = {}
-    for name, file in manifest.graphs.items():
+    for name, file in manifest.engine_graphs(signed=tensorrt).items():
         providers = [(provider, _options(provider, where, model, file, folder)) for provider in names]
         graphs[name] = Session(folder / file.file, name, file, where, providers)
     return ExportedNetwork(manifest, graphs, where)

@@ -1,18 +1,24 @@
-"""OpenVINO: exported graphs on a CPU, in float32, or with an encoder that computes in bfloat16."""
+"""OpenVINO: exported graphs on a CPU, in float32, or with an encoder that computes in bfloat16 or in int8."""
 
 from __future__ import annotations
 
 import dataclasses
+import logging
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from tggbc_ros.backends.cpu import DOT_PRODUCTS, dot_products
 from tggbc_ros.backends.exported import ExportedNetwork, GraphIO, find_export
 from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.export.manifest import ExportError, GraphFile
 
 CPU = torch.device("cpu")
+
+LONG_NAMES = {"bf16": "bfloat16", "int8": "int8"}
+
+_logger = logging.getLogger(__name__)
 
 
 class Session:
@@ -51,24 +57,25 @@ class Session:
                 raise FloatingPointError(f"input {name} of graph {self._io.name} holds NaN or infinity")
 
 
-def load(model: ModelConfig, checkpoint: Path | None, device: str, bfloat16: bool = False) -> ExportedNetwork:
+def load(model: ModelConfig, checkpoint: Path | None, device: str, precision: str = "") -> ExportedNetwork:
     """From the folder of an export, or from a checkpoint, which is exported first and kept for the next time.
 
-    bfloat16: let the encoder compute in it. Raises ImportError or ValueError, in one line, where the library is not
-    there, the device is not the CPU or has no bfloat16, and ExportError for a damaged export.
+    precision: of the encoder: bf16 lets one in float32 compute in bfloat16; int8 needs an export in int8; without, it
+    is the export's. Raises ImportError or ValueError, in one line, where the library is not there, the device is not
+    the CPU or cannot compute so, and ExportError for a damaged or another export.
     """
-    core = _core(device, bfloat16)
-    folder, manifest = find_export(model, checkpoint)
+    core = _core(device, precision)
+    folder, manifest = find_export(model, checkpoint, {"bf16": "fp32"}.get(precision, precision))
+    if manifest.precision == "int8":
+        _warn_without_int8()
     graphs = {}
-    for name, file in manifest.graphs.items():
-        precision = "bf16" if bfloat16 and name == "encoder" else "f32"
-        graphs[name] = Session(core, folder / file.file, name, file, precision)
-    if bfloat16:
-        manifest = dataclasses.replace(manifest, precision="bf16")
-    return ExportedNetwork(manifest, graphs, CPU)
+    for name, file in manifest.engine_graphs().items():
+        hint = "bf16" if precision == "bf16" and name == "encoder" else "f32"
+        graphs[name] = Session(core, folder / file.file, name, file, hint)
+    return ExportedNetwork(dataclasses.replace(manifest, precision=precision or manifest.precision), graphs, CPU)
 
 
-def _core(device: str, bfloat16: bool) -> Any:
+def _core(device: str, precision: str) -> Any:
     """The library, on a device that it can run on."""
     if device not in ("auto", "cpu"):
         raise ValueError(f"backend openvino runs on the CPU alone, and device is {device!r}: set it to cpu or auto")
@@ -80,12 +87,23 @@ def _core(device: str, bfloat16: bool) -> Any:
         ) from error
     core = openvino.Core()
     able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    if bfloat16 and "BF16" not in able:
+    if precision and precision.upper() not in able:
         raise ValueError(
-            f"backend openvino_bf16 needs a CPU that computes in bfloat16, and this one has {', '.join(able)}: "
-            "set backend to openvino"
+            f"backend openvino_{precision} needs a CPU that computes in {LONG_NAMES[precision]}, and this one has "
+            f"{', '.join(able)}: set backend to openvino"
         )
     return core
+
+
+def _warn_without_int8() -> None:
+    """Say what a CPU loses that has integers of eight bits but no instruction that multiplies and adds them."""
+    fast = dot_products()
+    if fast is not None and not fast:
+        _logger.warning(
+            "this CPU has no instruction for dot products of eight bits (%s): int8 is slower than it could be, "
+            "maybe slower than bfloat16 or float32; compare them by python -m bench.backends",
+            ", ".join(sorted(DOT_PRODUCTS)),
+        )
 
 
 def _options(precision: str) -> dict[str, object]:

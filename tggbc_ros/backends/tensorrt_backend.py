@@ -62,6 +62,7 @@ class EngineStore:
     def __init__(self, trt: Any, gpu: Gpu, export: Path, manifest: Manifest) -> None:
         self._trt, self._gpu = trt, gpu
         self._export, self._manifest = export, manifest
+        self.graphs = manifest.engine_graphs(signed=True)  # TensorRT has no unsigned integers of eight bits
         self._runtime = new_runtime(trt)
         self._built_for = {
             "export": sha256(export / FILE_NAME),
@@ -95,11 +96,11 @@ class EngineStore:
         return self._load(graph, plan)
 
     def _load(self, graph: str, plan: bytes) -> Engine:
-        io = GraphIO(graph, self._manifest.graphs[graph], self._gpu.device)
+        io = GraphIO(graph, self.graphs[graph], self._gpu.device)
         return Engine(self._runtime, plan, io, self._gpu.stream)
 
     def _build(self, graph: str) -> bytes:
-        graphs = self._manifest.graphs
+        graphs = self.graphs
         number = list(graphs).index(graph) + 1
         # A warning, because it takes long, and lower levels are not shown unless asked for.
         _logger.warning("building engine %d of %d, %s, in %s, this once", number, len(graphs), graph, self.folder)
@@ -119,7 +120,7 @@ def load(model: ModelConfig, checkpoint: Path | None, device: str) -> ExportedNe
     with gpu.current():
         store = EngineStore(trt, gpu, folder, manifest)
         with store.locked():
-            engines = {graph: store.open(graph) for graph in manifest.graphs}
+            engines = {graph: store.open(graph) for graph in store.graphs}
     return ExportedNetwork(manifest, engines, gpu.device)
 
 

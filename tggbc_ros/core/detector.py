@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +36,7 @@ from tggbc_ros.core.types import (
 class Network(Protocol):
     """An engine that runs StreamPETR: PyTorch, ONNX Runtime, TensorRT. Stateless between frames.
 
-    precision: of the image encoder, fp32, fp16 or bf16; all else is float32.
+    precision: of the image encoder, fp32, fp16, bf16 or int8; all else is float32.
     """
 
     model: ModelConfig
@@ -61,6 +61,15 @@ class Network(Protocol):
 
     def synchronize(self) -> None:
         """Wait until the device has done what it was asked, so that a clock tells the truth."""
+
+
+@runtime_checkable
+class Calibrated(Protocol):
+    """A network whose encoder was fitted to given images, and which can tell how far others are from these."""
+
+    @property
+    def beyond_calibration(self) -> float | None:
+        """Share of the last frame's features beyond what all but one in a thousand were; None of other encoders."""
 
 
 class Detector:
@@ -179,6 +188,7 @@ class Detector:
             num_cells=start.num_cells,
             voters=voters[-1] if voters else 0,
             feasible=self.budget is None or self.budget.feasible,
+            beyond_calibration=self.network.beyond_calibration if isinstance(self.network, Calibrated) else None,
         )
 
     def _distrust_memory(self, frame: CameraFrame) -> None:

@@ -280,7 +280,8 @@ class StepReport:
     reset_cause: why memory was dropped before this frame, empty if it was not. kept: [K], image cells
     (camera by camera, row by row) whose keys the last decoder layer saw, ascending. num_cells: how many
     cells there are; without it, the keys of the first layer. voters: how many queries voted at the last
-    trim, 0 without one. feasible: False where keep_mode budget finds its budget out of reach.
+    trim, 0 without one. feasible: False where keep_mode budget finds its budget out of reach. beyond_calibration: of
+    an encoder in int8, share of the features beyond what its calibration saw.
     """
 
     keep_ratio: float
@@ -292,6 +293,7 @@ class StepReport:
     num_cells: int | None = None
     voters: int = 0
     feasible: bool = True
+    beyond_calibration: float | None = None
 
     @property
     def total_keys(self) -> int:

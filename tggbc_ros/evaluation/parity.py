@@ -5,9 +5,10 @@ implementations in float32 are held to. With memory that each engine wrote itsel
 memory again, as often as all of it is new: from frame to frame the network magnifies rounding, on some drives tenfold,
 so that two good engines part for good within twenty.
 
-An encoder in half precision is compared by itself, to what its bits allow, and PyTorch's head then goes on from its
-features, so that all that follows is held to float32 again. End to end, no number could be: where two keys or two
-queries are nearly alike, a rounded feature decides, and a box that is seldom seen moves by metres in a good engine too.
+An encoder in half precision or in int8 is compared by itself, to what its bits allow, and PyTorch's head then goes on
+from its features, so that all that follows is held to float32 again. End to end, no number could be: where two keys or
+two queries are nearly alike, a rounded feature decides, and a box that is seldom seen moves by metres in a good engine
+too.
 What that is worth is for nuScenes' evaluator to say (tools.evaluate).
 """
 
@@ -37,8 +38,13 @@ UNSURE = 0.01
 VOTER_TIE = 2e-2
 """By how much, relatively, one voter in the place of another may change the importance of a key."""
 
-UNIT_ROUNDOFF = {"fp16": 2.0**-11, "bf16": 2.0**-8}
-"""By how much, relatively, rounding changes a number at most: half of its last bit, of eleven or eight."""
+UNIT_ROUNDOFF = {"fp16": 2.0**-11, "bf16": 2.0**-8, "int8": 2.0**-6}
+"""By how much, relatively, rounding changes a number at most: half of its last bit, of eleven or eight.
+
+int8 has even steps, so that rounding is a share not of the number but of its tensor's range: half of one step in 255.
+A range spans some eight root mean squares of what is in it (four on either side of a bell curve, more behind a ReLU,
+whose half has no values), so that a number is off by at most 8 / 510 of their root mean square, 2 ** -6.
+"""
 
 ENCODER_ROUNDOFFS = 8
 """How many of them the features of an encoder may be off, root mean square, as a share of theirs.

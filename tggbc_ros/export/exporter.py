@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.util
 import logging
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -16,8 +17,10 @@ import torch
 from tggbc_ros.core.checkpoint import build_network, sha256
 from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.export import manifest as manifests
+from tggbc_ros.export.calibration import Calibration, Images
 from tggbc_ros.export.graphs import CAMERAS, CELLS, KEYS, PRECISIONS, Graph, make_graphs
-from tggbc_ros.export.manifest import GraphFile, Manifest
+from tggbc_ros.export.manifest import SIGNED, ExportError, GraphFile, Manifest
+from tggbc_ros.export.quantisation import encoder_hash, quantise, said_of, write_signed
 
 OPSET = 18
 LIBRARIES = ("onnx", "onnxscript")
@@ -28,20 +31,33 @@ TRACED_KEYS = 60
 Progress = Callable[[str], None]
 
 
+Quantise = Callable[[Path, str, Path], Calibration]
+"""Makes the encoder in int8: its float32 graph, its `encoder_hash` and the file to write -> what it learned from."""
+
+
 def export(
-    model: ModelConfig, checkpoint: Path | None, folder: Path, precision: str = "fp32", progress: Progress = print
+    model: ModelConfig,
+    checkpoint: Path | None,
+    folder: Path,
+    precision: str = "fp32",
+    progress: Progress = print,
+    quantise: Quantise | None = None,
 ) -> Manifest:
     """Write the network of a checkpoint to ``folder``, which appears whole or not at all.
 
-    precision: of the encoder. progress is told what is being done. Raises FileExistsError where the folder is there
-    already, ImportError where a library is missing, and what `core.checkpoint.load_checkpoint` does.
+    precision: of the encoder. quantise: for int8, and then needed, `quantise_on` or `take_quantised`. progress is told
+    what is being done. Raises FileExistsError where the folder is there already, ImportError where a library is
+    missing, and what `core.checkpoint.load_checkpoint` does.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")
+    if (precision == "int8") != (quantise is not None):
+        raise ValueError("precision int8 needs images to calibrate on, and no other does")
     if folder.exists():
         raise FileExistsError(f"{folder} is there already: remove it, or name another folder")
     require_libraries()
     network, weights = build_network(model, checkpoint)
+    made_of = encoder_hash(network)
     start_points = network.head.queries.start_points().tolist()
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = folder.with_name(f".{folder.name}-{os.getpid()}")
@@ -51,6 +67,10 @@ def export(
         for graph in make_graphs(network, precision):
             progress(f"exporting {graph.name}")
             files[graph.name] = _write_graph(graph, model, unfinished)
+        calibration = None
+        if quantise is not None:
+            progress("quantising encoder")
+            calibration = _quantise_encoder(unfinished, files, quantise, made_of)
         manifest = Manifest(
             model=model,
             weights=weights,
@@ -59,12 +79,48 @@ def export(
             start_points_m=tuple(tuple(point) for point in start_points),
             versions=_versions(),
             graphs=files,
+            calibration=calibration,
         )
         manifests.write(manifest, unfinished)
         unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)  # gone already where all went well
     return manifest
+
+
+def quantise_on(images: Sequence[Images], calibration: Calibration) -> Quantise:
+    """Learn the encoder's ranges from these images; needs NNCF."""
+
+    def make(plain: Path, made_of: str, out: Path) -> Calibration:
+        return quantise(plain, images, calibration, made_of, out)
+
+    return make
+
+
+def take_quantised(path: Path) -> Quantise:
+    """Take an encoder that was quantised before; raises ExportError if it was made of other weights."""
+
+    def make(plain: Path, made_of: str, out: Path) -> Calibration:
+        found, calibration = said_of(path)
+        if found != made_of:
+            raise ExportError(f"{path} was made of another encoder, {found[:16]}…, expected {made_of[:16]}…")
+        shutil.copyfile(path, out)
+        return calibration
+
+    return make
+
+
+def _quantise_encoder(folder: Path, files: dict[str, GraphFile], quantise: Quantise, made_of: str) -> Calibration:
+    """Put the encoder in int8 in the place of the one in float32, and beside it its signed form."""
+    plain = files["encoder"]
+    path, quantised = folder / plain.file, folder / "encoder_int8.onnx"
+    calibration = quantise(path, made_of, quantised)
+    path.unlink()
+    signed = folder / f"{SIGNED}.onnx"
+    write_signed(quantised, signed)
+    for name, file in (("encoder", quantised), (SIGNED, signed)):
+        files[name] = dataclasses.replace(plain, file=file.name, sha256=sha256(file))
+    return calibration
 
 
 def require_libraries() -> None:

@@ -21,8 +21,8 @@ from tggbc_ros.core.position import CONE_SIZE, PositionEmbedding, Rays
 from tggbc_ros.core.queries import Queries, QueryBuilder
 from tggbc_ros.core.types import AlignedMemory, Tokens
 
-PRECISIONS = ("fp32", "fp16")
-"""Of the encoder; the rest is float32 always."""
+PRECISIONS = ("fp32", "fp16", "int8")
+"""Of the encoder; the rest is float32 always. int8 begins as the float32 graph (export/quantisation.py)."""
 
 Shape = tuple[int | str, ...]
 """Sizes of a tensor; a name stands for one that is known only when the graph runs."""

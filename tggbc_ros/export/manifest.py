@@ -15,11 +15,14 @@ from typing import Any
 
 from tggbc_ros.core.checkpoint import sha256
 from tggbc_ros.core.config import ModelConfig
+from tggbc_ros.export.calibration import Calibration, parse
 
 FILE_NAME = "manifest.json"
 FORMAT = 1
 SEAL = "manifest_sha256"
 EXPORT_COMMAND = "python -m tggbc_ros.tools.export"
+SIGNED = "encoder_signed"
+"""Beside the encoder in int8: the same with signed integers alone, as TensorRT wants them."""
 _TUPLES = ("image_size", "mean", "std", "class_names", "pc_range", "position_range")
 
 
@@ -43,7 +46,7 @@ class Manifest:
 
     weights: name of what it was made from, and weights_sha256 of that file; empty for random ones. precision: of
     the encoder. start_points_m: [propagated][3], lidar frame, where the queries of an empty memory look. versions:
-    of what made it. graphs: by name.
+    of what made it. graphs: by name. calibration: what the ranges of an encoder in int8 were learned from.
     """
 
     model: ModelConfig
@@ -53,6 +56,14 @@ class Manifest:
     start_points_m: tuple[tuple[float, ...], ...]
     versions: Mapping[str, str]
     graphs: Mapping[str, GraphFile]
+    calibration: Calibration | None = None
+
+    def engine_graphs(self, signed: bool = False) -> dict[str, GraphFile]:
+        """The graphs that an engine runs, by name. signed: where an encoder in int8 is to use signed integers alone."""
+        graphs = {name: file for name, file in self.graphs.items() if name != SIGNED}
+        if signed and SIGNED in self.graphs:
+            graphs["encoder"] = self.graphs[SIGNED]
+        return graphs
 
 
 def write(manifest: Manifest, folder: Path) -> None:
@@ -137,6 +148,7 @@ def _parse(content: Mapping[str, Any]) -> Manifest:
         start_points_m=tuple(tuple(point) for point in content["start_points_m"]),
         versions=content["versions"],
         graphs=graphs,
+        calibration=parse(content["calibration"]) if content.get("calibration") else None,
     )
 
 
