@@ -19,6 +19,7 @@ import torch
 from tqdm import tqdm
 
 from bench.frames import KEEP_RATIOS, raw_frame
+from bench.int8 import int8_export
 from bench.measure import load_average, median
 from bench.table import text_table
 from tggbc_ros import backends
@@ -28,7 +29,7 @@ from tggbc_ros.core.config import MODELS, ModelConfig, PruningConfig
 from tggbc_ros.core.detector import Detector, Network
 from tggbc_ros.core.types import StepReport
 
-ON_A_CPU = ("torch", "onnxruntime", "openvino", "openvino_bf16")
+ON_A_CPU = ("torch", "onnxruntime", "openvino", "openvino_bf16", "openvino_int8")
 NETWORK = ("encode", "embed", "decode")
 REPEATS = 5
 REFERENCE = "eager"
@@ -86,7 +87,7 @@ def measure_backends(
 ) -> list[Row]:
     """One row for each keep ratio and backend, and for eager PyTorch, after one frame to warm up."""
     networks: dict[str, Network] = {REFERENCE: Eager(model, device)}
-    networks |= {name: backends.load_network(name, model, None, device, allow_random_weights=True) for name in names}
+    networks |= {name: _load(name, model, device) for name in names}
     detectors = {
         (ratio, name): Detector(network, PruningConfig(ratio))
         for ratio in keep_ratios
@@ -98,6 +99,11 @@ def measure_backends(
         for key, detector in detectors.items():
             reports[key].append(detector.step(frame)[1])
     return [_row(model.name, ratio, name, each[1:]) for (ratio, name), each in reports.items()]
+
+
+def _load(name: str, model: ModelConfig, device: str) -> Network:
+    export = int8_export(model) if name == "openvino_int8" else None
+    return backends.load_network(name, model, export, device, allow_random_weights=True)
 
 
 def _row(model: str, keep_ratio: float, backend: str, reports: Sequence[StepReport]) -> Row:

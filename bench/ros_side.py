@@ -1,10 +1,11 @@
 """Measure what the node costs beside its network: six cameras of 1600 x 900 at 12 Hz, over real DDS.
 
 python -m bench.ros_side [--seconds 20] [--cases NAME ...] [--model r50_704] [--rate-hz 12] [--default-transport]
+python -m bench.ros_side --model demo --backend openvino_int8 --cases jpeg
 
-The node runs in a process of its own, with a network that does nothing (bench/ros_node.py); this one publishes and
-listens. Both run with config/fastdds.xml, or as Fast DDS is by itself. Writes OUT/ros_side.json, a list of rows, and
-prints them as a table.
+The node runs in a process of its own, with a network that does nothing (bench/ros_node.py), or with --backend with a
+real one, to see how many sets a second it infers; this one publishes and listens. Both run with config/fastdds.xml, or
+as Fast DDS is by itself. Writes OUT/ros_side.json, a list of rows, and prints them as a table.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from bench.measure import load_average
 from bench.ros_rig import HEIGHT, WIDTH, Cameras, Input
 from bench.ros_transport import PROFILE, profile
 from bench.table import text_table
+from tggbc_ros.backends import BACKENDS
 from tggbc_ros.ros.client import ClientError, DetectorClient, Process, choose_domain, detector_process, stamp_ns
 
 Row = dict[str, Any]
@@ -78,7 +80,8 @@ def measure(case: Case, model: str, sets: int, logs: Path) -> Row:
     stop = threading.Event()
     spinning = threading.Thread(target=lambda: listener.wait_for(stop.is_set, float("inf")))
     try:
-        with detector_process(parameters, logs / "ros_side.log", ["bench.ros_node", str(costs)]) as node:
+        program = ["bench.ros_node", str(costs), *(["real"] if "backend" in parameters else [])]
+        with detector_process(parameters, logs / "ros_side.log", program) as node:
             listener.wait_until_active(node)
             listener.wait_for(cameras.is_heard, 20.0, [node])
             spinning.start()
@@ -97,7 +100,13 @@ def measure(case: Case, model: str, sets: int, logs: Path) -> Row:
     reports = [report for stamp, report in listener.reports.items() if stamp not in before]
     ages_ms = [listener.age_ms[stamp] for stamp in sent if stamp in listener.age_ms]
     spent = json.loads(costs.read_text(encoding="utf-8"))
-    return {"case": case.name, "model": model, **_row(case, sent, reports, ages_ms, cpu_s, wall_s, spent)}
+    backend = str(parameters.get("backend", ""))
+    return {
+        "case": case.name,
+        "model": model,
+        "backend": backend,
+        **_row(case, sent, reports, ages_ms, cpu_s, wall_s, spent),
+    }
 
 
 def _row(
@@ -178,7 +187,8 @@ def _table(rows: Sequence[Row]) -> str:
         )
         for row in rows
     ]
-    return f"six cameras of {WIDTH}x{HEIGHT}, network of no cost\n{text_table(header, lines)}"
+    network = rows[0]["backend"] or "network of no cost"
+    return f"six cameras of {WIDTH}x{HEIGHT}, {network}\n{text_table(header, lines)}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -189,6 +199,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rate-hz", type=float, default=12.0, metavar="HZ", help="of the cameras (default %(default)g)")
     add("--model", default="r50_704", help="whose image size is asked for (default %(default)s)")
     add("--cases", nargs="+", choices=[case.name for case in CASES], metavar="NAME", help="default all")
+    add("--backend", choices=list(BACKENDS), metavar="NAME", help="a real network, of the model's own weights")
     add("--default-transport", action="store_true", help="without config/fastdds.xml")
     return parser
 
@@ -198,7 +209,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     wanted = [case for case in CASES if not options.cases or case.name in options.cases]
-    cases = [replace(case, sent=replace(case.sent, rate_hz=options.rate_hz)) for case in wanted]
+    network = {"backend": options.backend} if options.backend else {}
+    cases = [
+        replace(case, sent=replace(case.sent, rate_hz=options.rate_hz), parameters={**case.parameters, **network})
+        for case in wanted
+    ]
     choose_domain()
     with profile(None if options.default_transport else PROFILE):
         rclpy.init()

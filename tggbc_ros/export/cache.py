@@ -47,7 +47,7 @@ def cached_export(model: ModelConfig, checkpoint: Path | None, precision: str = 
             f"{EXPORT_COMMAND} --precision int8 --calibrate-bag BAG, then set checkpoint to the folder it made"
         )
     made_of = " ".join(sha256(file) for file in (checkpoint, quantised) if file) or "RANDOM"
-    digest = hashlib.sha256(f"{model} {made_of} {_code_hash()}".encode())
+    digest = hashlib.sha256(f"{model} {made_of} {code_hash()}".encode())
     folder = cache_folder() / f"{model.name}-{digest.hexdigest()[:16]}"
     manifest = _sound(folder)
     if manifest is not None:
@@ -76,7 +76,7 @@ def _sound(folder: Path) -> Manifest | None:
         return None
 
 
-def _code_hash() -> str:
+def code_hash() -> str:
     """Of the package's source files that decide what an export holds."""
     digest = hashlib.sha256()
     for part in MADE_BY:
