@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from tggbc_ros.backends.gauge import Gauge
 from tggbc_ros.core.config import ModelConfig, PruningConfig
 from tggbc_ros.core.decoder import run_layers
 from tggbc_ros.core.position import KeptRays, Rays, lines_of_sight, renewed
@@ -33,9 +34,7 @@ class ExportedNetwork:
         self.precision = manifest.precision
         self.graphs = graphs
         self._layers = [partial(_run_layer, graphs[f"layer{index}"]) for index in range(self.model.num_layers)]
-        limits = manifest.calibration.feature_limits if manifest.calibration else ()
-        self._feature_limits = torch.tensor(limits, device=device).reshape(-1, 1, 1) if limits else None
-        self._beyond: torch.Tensor | None = None
+        self._gauge = Gauge(manifest.calibration, device) if manifest.calibration else None
         self._start_points = torch.tensor(manifest.start_points_m, device=device)
         self._rays: KeptRays | None = None
 
@@ -45,8 +44,8 @@ class ExportedNetwork:
         if images.shape[0] != 1:
             raise ValueError(f"images have shape {tuple(images.shape)}, expected one frame: an export has no batches")
         features = self.graphs["encoder"](images[0])[0]
-        if self._feature_limits is not None:
-            self._beyond = (features.abs() > self._feature_limits).float().mean()
+        if self._gauge is not None:
+            self._gauge.note(images[0], features)
         return features[None]
 
     @torch.inference_mode()
@@ -60,7 +59,7 @@ class ExportedNetwork:
     @property
     def beyond_calibration(self) -> float | None:
         """As `core.detector.Calibrated`."""
-        return None if self._beyond is None else float(self._beyond)
+        return self._gauge.share() if self._gauge else None
 
     def _compute_rays(self, inputs: NetworkInput, cameras: list[int] | None = None) -> Rays:
         points, cone = lines_of_sight(self.model, inputs, cameras)

@@ -69,7 +69,7 @@ class Calibrated(Protocol):
 
     @property
     def beyond_calibration(self) -> float | None:
-        """Share of the last frame's features beyond what all but one in a thousand were; None of other encoders."""
+        """Share of the last frame's pixels or features, whichever is more, beyond the usual; None before the first."""
 
 
 class Detector:

@@ -281,7 +281,7 @@ class StepReport:
     (camera by camera, row by row) whose keys the last decoder layer saw, ascending. num_cells: how many
     cells there are; without it, the keys of the first layer. voters: how many queries voted at the last
     trim, 0 without one. feasible: False where keep_mode budget finds its budget out of reach. beyond_calibration: of
-    an encoder in int8, share of the features beyond what its calibration saw.
+    an encoder in int8, share of its pixels or features beyond what its calibration saw.
     """
 
     keep_ratio: float

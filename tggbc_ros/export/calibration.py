@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,21 +29,23 @@ class CalibrationError(ValueError):
 class Calibration:
     """What an encoder's ranges were learned from. sha256: of the images as the encoder saw them, in their order.
 
-    made_by: library and version that quantised. feature_limits: [channels], below which `USUAL` of the features' sizes
-    lay, of these images, by channel.
+    made_by: library and version that quantised. image_range: least and greatest value of the encoder's input that its
+    quantiser can tell. feature_limits: [channels], below which `USUAL` of the features' sizes lay, of these images.
     """
 
     source: str
     frames: int
     cameras: int
     sha256: str
-    feature_limits: tuple[float, ...] = ()
     made_by: str = ""
+    image_range: tuple[float, float] = (-math.inf, math.inf)
+    feature_limits: tuple[float, ...] = ()
 
 
 def parse(record: Mapping[str, Any]) -> Calibration:
-    """Of what `dataclasses.asdict` made; raises TypeError for another form."""
-    return Calibration(**{**record, "feature_limits": tuple(record["feature_limits"])})
+    """Of what `dataclasses.asdict` made; raises TypeError or KeyError for another form."""
+    ranges = {name: tuple(record[name]) for name in ("image_range", "feature_limits")}
+    return Calibration(**{**record, **ranges})
 
 
 def spread(lengths: Sequence[int], frames: int, seed: int) -> list[list[int]]:

@@ -64,13 +64,32 @@ def quantise(plain: Path, images: Sequence[Images], calibration: Calibration, ma
         preset=nncf.QuantizationPreset.PERFORMANCE,
         advanced_parameters=nncf.AdvancedQuantizationParameters(disable_bias_correction=True),
     )
-    made_by = f"nncf {nncf.__version__}"
-    calibration = dataclasses.replace(calibration, made_by=made_by, feature_limits=_feature_limits(model, images))
+    calibration = dataclasses.replace(
+        calibration,
+        made_by=f"nncf {nncf.__version__}",
+        image_range=quantiser_ranges(model)["images"],
+        feature_limits=_feature_limits(model, images),
+    )
     said = {MADE_OF: made_of, CALIBRATED_ON: json.dumps(dataclasses.asdict(calibration), sort_keys=True)}
     onnx.helper.set_model_props(model, said)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, out)
     return calibration
+
+
+def quantiser_ranges(model: Any) -> dict[str, tuple[float, float]]:
+    """Of a quantised graph: least and greatest value that each activation's quantiser can tell, by its name."""
+    from onnx import numpy_helper
+
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    ranges = {}
+    for node in model.graph.node:
+        if node.op_type == "QuantizeLinear":
+            step, zero = (numpy_helper.to_array(constants[name]) for name in node.input[1:3])
+            kind = np.iinfo(zero.dtype)
+            low, high = (float((end - int(zero)) * step) for end in (kind.min, kind.max))
+            ranges[node.input[0]] = low - float(step) / 2, high + float(step) / 2  # what rounds to the last step
+    return ranges
 
 
 def _feature_limits(model: Any, images: Sequence[Images]) -> tuple[float, ...]:

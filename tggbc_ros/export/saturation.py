@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from tggbc_ros.export.calibration import Images
+from tggbc_ros.export.quantisation import quantiser_ranges
 
 
 def saturated_share(plain: Path, quantised: Path, images: Sequence[Images]) -> float:
@@ -19,7 +19,7 @@ def saturated_share(plain: Path, quantised: Path, images: Sequence[Images]) -> f
     import onnx
     import onnxruntime
 
-    limits = _limits(onnx.load(quantised))
+    limits = quantiser_ranges(onnx.load(quantised))
     model = onnx.load(plain)
     inner = [name for name in limits if name != "images"]
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner)
@@ -32,18 +32,3 @@ def saturated_share(plain: Path, quantised: Path, images: Sequence[Images]) -> f
             clipped += int(np.count_nonzero((values < low) | (values > high)))
             count += values.size
     return clipped / count
-
-
-def _limits(model: Any) -> dict[str, tuple[float, float]]:
-    """Lowest and highest value that each activation's quantiser can tell, by the activation's name."""
-    from onnx import numpy_helper
-
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    limits = {}
-    for node in model.graph.node:
-        if node.op_type == "QuantizeLinear":
-            step, zero = (numpy_helper.to_array(constants[name]) for name in node.input[1:3])
-            kind = np.iinfo(zero.dtype)
-            low, high = (float((end - int(zero)) * step) for end in (kind.min, kind.max))
-            limits[node.input[0]] = low - float(step) / 2, high + float(step) / 2
-    return limits
