@@ -12,8 +12,9 @@ from rosbags.interfaces import Qos
 from tqdm import tqdm
 
 from tggbc_ros.data.bags.bag_file import damage_named, open_bag
+from tggbc_ros.data.bags.bag_writer import STORAGES
 from tggbc_ros.data.bags.messages import IMAGE_FORMATS
-from tggbc_ros.data.bags.sample_bag import STORAGES, BagWriter
+from tggbc_ros.data.bags.sample_bag import BagWriter
 from tggbc_ros.data.foxglove.bag import convert
 from tggbc_ros.data.nuscenes.dataset import NuScenes
 from tggbc_ros.data.nuscenes.sample_folder import moved, read_sample_folder

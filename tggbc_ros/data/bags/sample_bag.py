@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 from rosbags.interfaces import Connection, Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
-from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from tggbc_ros.core.types import Array
 from tggbc_ros.data.bags.bag_file import damage_named, open_bag
+from tggbc_ros.data.bags.bag_writer import STORAGES, BagFileWriter
 from tggbc_ros.data.bags.markers import ground_truth
 from tggbc_ros.data.bags.messages import (
     IMAGE_FORMATS,
@@ -26,7 +26,6 @@ from tggbc_ros.data.bags.messages import (
 )
 from tggbc_ros.data.records import Sample
 
-STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 TYPESTORE = get_typestore(Stores.ROS2_JAZZY)
 _FOREVER = QosTime(sec=9223372036, nsec=854775807)
 
@@ -47,7 +46,7 @@ class BagWriter:
             raise FileExistsError(f"bag {path} exists already; remove it or choose another name")
         self.images = images
         self._path = path
-        self._writer = Writer(path, version=9, storage_plugin=STORAGES[storage])
+        self._writer = BagFileWriter(path, storage)
         self._connections: dict[str, Connection] = {}
         self._pending: list[Stamped] = []
         self._mounting: tuple[tuple[str, ...], Array] | None = None

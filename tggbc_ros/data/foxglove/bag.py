@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rosbags.interfaces import Connection
-from rosbags.rosbag2 import Writer
 
 from tggbc_ros.data.bags import mcap_file
+from tggbc_ros.data.bags.bag_writer import BagFileWriter
 from tggbc_ros.data.bags.messages import Stamped
-from tggbc_ros.data.bags.sample_bag import STORAGES, TYPESTORE, offered_qos
+from tggbc_ros.data.bags.sample_bag import TYPESTORE, offered_qos
 from tggbc_ros.data.foxglove.messages import CONVERTERS, to_ros
 
 
@@ -34,7 +34,7 @@ def convert(source: Path, out: Path, storage: str = "mcap") -> Converted:
     """
     if out.exists():
         raise FileExistsError(f"bag {out} exists already; remove it or choose another name")
-    writer = Writer(out, version=9, storage_plugin=STORAGES[storage])
+    writer = BagFileWriter(out, storage)
     writer.open()
     with ExitStack() as undo:
         undo.callback(shutil.rmtree, out)
@@ -45,7 +45,7 @@ def convert(source: Path, out: Path, storage: str = "mcap") -> Converted:
     return found
 
 
-def _write(source: Path, writer: Writer) -> Converted:
+def _write(source: Path, writer: BagFileWriter) -> Converted:
     connections: dict[str, Connection] = {}
     written: Counter[str] = Counter()
     left_out: Counter[str] = Counter()
@@ -65,6 +65,6 @@ def _write(source: Path, writer: Writer) -> Converted:
     return Converted(dict(sorted(written.items())), dict(sorted(left_out.items())))
 
 
-def _connection(writer: Writer, stamped: Stamped) -> Connection:
+def _connection(writer: BagFileWriter, stamped: Stamped) -> Connection:
     quality = [offered_qos(stamped.topic)]
     return writer.add_connection(stamped.topic, stamped.msgtype, typestore=TYPESTORE, offered_qos_profiles=quality)

@@ -31,12 +31,12 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from rclpy.utilities import remove_ros_args
 from rosbags.interfaces import Connection, Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
-from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
+from rosbags.rosbag2 import WriterError
 
+from tggbc_ros.data.bags.bag_writer import STORAGES, BagFileWriter
 from tggbc_ros.ros.bags.bag_player import find_message_class
 from tggbc_ros.ros.bags.message_definitions import DefinitionError, typestore_of
 
-STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 STORAGE_ERRORS = (OSError, sqlite3.Error)
 LOOK_PERIOD_S = 0.1
 DRAIN_S = 0.3
@@ -65,7 +65,7 @@ class BagRecorder:
         self.lost: Counter[str] = Counter()
         self._node = node
         try:
-            self._writer = Writer(out, version=9, storage_plugin=STORAGES[storage])
+            self._writer = BagFileWriter(out, storage)
         except WriterError as error:
             raise RecordError(str(error)) from error
 
