@@ -7,7 +7,6 @@ subscribers too and loses no image of a burst.
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import signal
 import sys
@@ -15,7 +14,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -31,52 +29,28 @@ from rosbags.interfaces import Connection
 from tqdm import tqdm
 
 from tggbc_ros.data.bags.bag_file import Bag, BagError, open_bag
+from tggbc_ros.ros.bags.gaps import Gaps, describe, start_time_ns
 from tggbc_ros.ros.bags.lockstep import Lockstep, PlayError, image_topics
+from tggbc_ros.ros.bags.play_options import PlayOptions, parse_options
 from tggbc_ros.ros.bags.recorded_qos import is_latched, topic_qos
-from tggbc_ros.ros.bags.sim_clock import CLOCK_TOPIC, Pace, SimClock
+from tggbc_ros.ros.bags.sim_clock import CLOCK_TOPIC, END_OF_TIME_NS, Pace, SimClock
 
-DEFAULT_CLOCK_HZ = 40.0
 POLL_S = 0.02
+ANNOUNCED_WAIT_S = 30.0
 ACKNOWLEDGE_S = 5.0
 INTERRUPTED_S = 1.0
 
 
-@dataclass(frozen=True)
-class PlayOptions:
-    """What to play and how; times in seconds, rate 1.0 is real time, clock_hz 0 means no /clock."""
-
-    bag: Path
-    rate: float = 1.0
-    loop: bool = False
-    start_offset_s: float = 0.0
-    clock_hz: float = 0.0
-    topics: tuple[str, ...] = ()
-    progress: bool = True
-    wait_for_subscribers: int = 0
-    wait_timeout_s: float = 30.0
-    grace_s: float = 1.0
-    lockstep: str = ""
-    lockstep_timeout_s: float = 60.0
-
-    def __post_init__(self) -> None:
-        for name, value, holds in (
-            ("rate", self.rate, self.rate > 0),
-            ("start offset", self.start_offset_s, self.start_offset_s >= 0),
-            ("clock", self.clock_hz, self.clock_hz >= 0),
-            ("wait timeout", self.wait_timeout_s, self.wait_timeout_s >= 0),
-            ("grace", self.grace_s, self.grace_s >= 0),
-            ("lockstep timeout", self.lockstep_timeout_s, self.lockstep_timeout_s >= 0),
-        ):
-            if not holds or value == float("inf"):
-                raise PlayError(f"{name} is {value}, expected a finite {'positive' if name == 'rate' else '>= 0'} one")
-
-
 @dataclass
 class PlayCount:
-    """What became of the bag's messages, by topic; lateness is the worst of any message, in seconds."""
+    """What became of the bag's messages, by topic; lateness is the worst of any message, in seconds.
+
+    losses: what the bag has lost, or holds and could not be played; skipped: topics that are not to be played here.
+    """
 
     published: Counter[str] = field(default_factory=Counter)
     skipped: dict[str, str] = field(default_factory=dict)
+    losses: list[str] = field(default_factory=list)
     lateness_s: float = 0.0
     unanswered: int = 0
 
@@ -91,14 +65,15 @@ class BagPlayer:
         self._stopped = False
         self._clock = SimClock(node, options.clock_hz) if options.clock_hz else None
         self._lockstep = self._make_lockstep(options) if options.lockstep else None
-        with open_bag(options.bag) as bag:
+        self._played: set[tuple[str, str]] = set()
+        with open_bag(options.bag, with_losses=True) as bag:
             self._start_ns, self._end_ns = bag.start_ns, bag.end_ns
             self._publishers = self._create_publishers(bag.connections)
+            self.count.losses += bag.losses
+            _say(*bag.notes, *self.count.losses, *self._odd_times())
+            self._from_ns = start_time_ns(bag, options.start_offset_s, options.skip_gaps_s)
             images = image_topics(bag.connections)
         self._image_publishers = {topic: entry for topic, entry in self._publishers.items() if topic in images}
-        if options.start_offset_s * 1e9 > self._end_ns - self._start_ns:
-            length_s = (self._end_ns - self._start_ns) / 1e9
-            raise PlayError(f"start offset is {options.start_offset_s:g} s, but {options.bag} lasts {length_s:.3f} s")
 
     def stop(self) -> None:
         """End playing before the next message."""
@@ -112,7 +87,11 @@ class BagPlayer:
         if self._lockstep and not self._stopped:
             self._lockstep.choose(self._image_publishers)
         while not self._stopped:
-            self._play_once()
+            try:
+                self._play_once()
+            except BagError as error:  # damage within: what came before it has been played
+                self.count.losses.append(str(error))
+                break
             if not self.options.loop:
                 break
         self._wait_until_acknowledged()
@@ -122,6 +101,13 @@ class BagPlayer:
         timeout_s = options.lockstep_timeout_s
         return Lockstep(self._node, options.lockstep, find_message_class, timeout_s, lambda: self._stopped)
 
+    def _odd_times(self) -> list[str]:
+        """What /clock cannot say."""
+        if not self._clock or (self._start_ns >= 0 and self._end_ns <= END_OF_TIME_NS):
+            return []
+        times = f"{self._start_ns} to {self._end_ns - 1} ns"
+        return [f"its times are {times}; {CLOCK_TOPIC} stands still where they are not within 0 and {END_OF_TIME_NS}"]
+
     def _create_publishers(self, connections: Sequence[Connection]) -> dict[str, Publisher]:
         """One publisher per topic to be played; the others are noted with the reason."""
         wanted = set(self.options.topics)
@@ -129,7 +115,7 @@ class BagPlayer:
         if unknown:
             raise PlayError(f"{self.options.bag} has no topic {', '.join(sorted(unknown))}")
         by_topic: dict[str, list[Connection]] = {}
-        for connection in connections:
+        for connection in sorted(connections, key=lambda entry: -entry.msgcount):
             if not wanted or connection.topic in wanted:
                 by_topic.setdefault(connection.topic, []).append(connection)
         publishers = {}
@@ -137,11 +123,14 @@ class BagPlayer:
             if reason := self._why_not(topic):
                 self.count.skipped[topic] = reason
                 continue
+            chosen, others = group[0], [entry for entry in group[1:] if entry.msgcount]
+            self.count.losses += [f"{each.msgcount} messages on {topic} are {_beside(each, chosen)}" for each in others]
             try:
-                message_class = find_message_class(group[0].msgtype)
-                publishers[topic] = self._node.create_publisher(message_class, topic, topic_qos(group))
+                message_class = find_message_class(chosen.msgtype)
+                publishers[topic] = self._node.create_publisher(message_class, topic, topic_qos([chosen]))
+                self._played.add((topic, chosen.msgtype))
             except (ImportError, AttributeError, NoTypeSupportImportedException):
-                self.count.skipped[topic] = f"type {group[0].msgtype} is not installed here"
+                self.count.skipped[topic] = f"type {chosen.msgtype} is not installed here"
         if not publishers:
             raise PlayError(f"{self.options.bag} holds nothing that can be played: {self.count.skipped or 'no topic'}")
         return publishers
@@ -177,27 +166,38 @@ class BagPlayer:
             time.sleep(POLL_S)
 
     def _play_once(self) -> None:
-        start_ns = self._start_ns + round(self.options.start_offset_s * 1e9)
+        start_ns = self._from_ns
         if self._clock:
             self._clock.restart()
-        with open_bag(self.options.bag) as bag, self._progress_bar(start_ns) as bar:
-            connections = [entry for entry in bag.connections if entry.topic in self._publishers]
+        with open_bag(self.options.bag, with_losses=True) as bag, self._progress_bar(start_ns) as bar:
+            connections = [entry for entry in bag.connections if (entry.topic, entry.msgtype) in self._played]
             self._publish_latched(bag, connections, start_ns)
-            pace = Pace(start_ns, self.options.rate)
+            pace, gaps = Pace(start_ns, self.options.rate), Gaps(start_ns, self.options.skip_gaps_s)
             if self._lockstep:
                 self._lockstep.restart()
             for connection, timestamp_ns, data in bag.messages(connections, start_ns):
                 if self._lockstep:
                     pace.delay(self._lockstep.wait_before(timestamp_ns))
+                self._leave_out(gaps.before(timestamp_ns), timestamp_ns, pace, bar)
                 self._sleep_until(pace, timestamp_ns)
                 if self._stopped:
                     return
                 self._publish(connection.topic, data, timestamp_ns)
                 self.count.lateness_s = max(self.count.lateness_s, -pace.remaining_s(timestamp_ns))
-                bar.update((timestamp_ns - start_ns) / 1e9 - bar.n)
+                bar.update(pace.played_s(timestamp_ns) - bar.n)
         if self._lockstep:
             self._lockstep.wait_before(self._end_ns + 1)
             self.count.unanswered = self._lockstep.unanswered
+
+    def _leave_out(self, gap_ns: int, until_ns: int, pace: Pace, bar: tqdm[Any]) -> None:
+        """A gap, if there is one; a long wait is announced."""
+        if gap_ns:
+            _say(f"left out {describe(gap_ns, until_ns)} (--skip-gaps {self.options.skip_gaps_s:g})")
+            pace.leave_out(gap_ns)
+            bar.total -= gap_ns / 1e9
+        wait_s = pace.remaining_s(until_ns)
+        if wait_s > ANNOUNCED_WAIT_S:
+            _say(f"waiting {wait_s:.0f} s for the next message; --skip-gaps S leaves out what is longer than S seconds")
 
     def _publish_latched(self, bag: Bag, connections: Sequence[Connection], until_ns: int) -> None:
         """What a late joiner would find at the start offset: the latched messages from before it."""
@@ -245,6 +245,16 @@ class BagPlayer:
         )
 
 
+def _beside(other: Connection, chosen: Connection) -> str:
+    return f"of type {other.msgtype} and not played, as most there are {chosen.msgtype}"
+
+
+def _say(*lines: str) -> None:
+    """To standard output, at once; standard error is for what makes the exit status 1."""
+    for line in lines:
+        print(f"bag_player: {line}", flush=True)
+
+
 def find_message_class(msgtype: str) -> type:
     """The Python class of ``package/msg/Name``; raises ImportError or AttributeError if it is not installed."""
     package, _, name = msgtype.replace("/msg/", "/").partition("/")
@@ -252,42 +262,6 @@ def find_message_class(msgtype: str) -> type:
         raise ImportError(f"{msgtype!r} is no message type, expected package/msg/Name")
     found: type = getattr(importlib.import_module(f"{package}.msg"), name)
     return found
-
-
-def parse_options(arguments: Sequence[str]) -> PlayOptions:
-    """Command line -> options."""
-    parser = argparse.ArgumentParser("bag_player", description="Play a rosbag2 over ROS 2.")
-    add = parser.add_argument
-    add("bag", type=Path, help="bag folder, or one .mcap or .db3 file")
-    add("-r", "--rate", type=float, default=1.0, help="speed, 1.0 is real time")
-    add("-l", "--loop", action="store_true", help="start over at the end, until interrupted")
-    add("--start-offset", type=float, default=0.0, metavar="S", help="begin this many seconds into the bag")
-    clock_help = f"publish /clock at this frequency, {DEFAULT_CLOCK_HZ:g} if none is given, and at every message's time"
-    add("--clock", type=float, nargs="?", const=DEFAULT_CLOCK_HZ, default=0.0, metavar="HZ", help=clock_help)
-    add("--topics", nargs="+", default=[], metavar="TOPIC", help="play only these")
-    add("--no-progress", action="store_true", help="no progress bar; there is none without a terminal either")
-    add("--wait-for-subscribers", type=int, default=0, metavar="N", help="start when N topics have a subscriber")
-    add("--wait-timeout", type=float, default=30.0, metavar="S", help="give up waiting for them after this time")
-    add("--grace", type=float, default=1.0, metavar="S", help="start when no subscriber has come for this long")
-    lockstep_help = "wait here, as on /detector/report, after a set: an image on each image topic that is subscribed to"
-    add("--lockstep", default="", metavar="TOPIC", help=lockstep_help)
-    timeout_help = "wait no longer than this for an answer; a set that is dropped, or lacks an image, may cost as much"
-    add("--lockstep-timeout", type=float, default=60.0, metavar="S", help=timeout_help)
-    given = parser.parse_args(arguments)
-    return PlayOptions(
-        bag=given.bag,
-        rate=given.rate,
-        loop=given.loop,
-        start_offset_s=given.start_offset,
-        clock_hz=given.clock,
-        topics=tuple(given.topics),
-        progress=not given.no_progress,
-        wait_for_subscribers=given.wait_for_subscribers,
-        wait_timeout_s=given.wait_timeout,
-        grace_s=given.grace,
-        lockstep=given.lockstep,
-        lockstep_timeout_s=given.lockstep_timeout,
-    )
 
 
 def summary(count: PlayCount) -> str:
@@ -301,7 +275,7 @@ def summary(count: PlayCount) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Play; exit status 0 at the end or when interrupted, 1 with one line for an error."""
+    """Play; exit status 0 at the end or when interrupted, 1 with one line for an error, or for what was lost."""
     argv = list(sys.argv if arguments is None else ["bag_player", *arguments])
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -310,7 +284,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
         node = rclpy.create_node("bag_player")
         try:
-            print(summary(_play_until_stopped(BagPlayer(node, options))), flush=True)
+            count = _play_until_stopped(BagPlayer(node, options))
+            print(summary(count), flush=True)
         finally:
             node.destroy_node()
             rclpy.shutdown()
@@ -319,7 +294,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 0
-    return 0
+    if count.losses:
+        causes = " ".join("; ".join(count.losses).split())
+        print(f"bag_player: not all of bag {options.bag} was played: {causes}", file=sys.stderr)
+    return 1 if count.losses else 0
 
 
 def _play_until_stopped(player: BagPlayer) -> PlayCount:

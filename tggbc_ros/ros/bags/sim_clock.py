@@ -9,6 +9,8 @@ from rosgraph_msgs.msg import Clock
 
 CLOCK_TOPIC = "/clock"
 DEPTH = 10
+END_OF_TIME_NS = 2**31 * 1_000_000_000
+"""A time in a ROS message has 31 bits of seconds."""
 
 
 class Pace:
@@ -18,6 +20,7 @@ class Pace:
         self._start_ns = start_ns
         self._rate = rate
         self._wall_start_s = time.monotonic()
+        self._left_out_ns = 0
 
     def remaining_s(self, timestamp_ns: int) -> float:
         """Wall seconds until that bag time, negative if it has passed."""
@@ -27,6 +30,15 @@ class Pace:
     def delay(self, wall_s: float) -> None:
         """Let bag time stand still for wall seconds that have passed."""
         self._wall_start_s += wall_s
+
+    def leave_out(self, bag_ns: int) -> None:
+        """Let bag time go on by that much at once."""
+        self._wall_start_s -= bag_ns / 1e9 / self._rate
+        self._left_out_ns += bag_ns
+
+    def played_s(self, timestamp_ns: int) -> float:
+        """Seconds of bag time from the start to that time, without what was left out."""
+        return (timestamp_ns - self._start_ns - self._left_out_ns) / 1e9
 
     def now_ns(self) -> int:
         """Bag time now."""
@@ -52,8 +64,8 @@ class SimClock:
             self.publish(time_ns)
 
     def publish(self, time_ns: int) -> None:
-        """Publish, unless that would repeat a time or turn it back."""
-        if time_ns > self._last_ns:
+        """Publish, unless that would repeat a time or turn it back, or the message cannot hold it."""
+        if self._last_ns < time_ns < END_OF_TIME_NS:
             message = Clock()
             message.clock.sec, message.clock.nanosec = divmod(time_ns, 1_000_000_000)
             self._publisher.publish(message)
