@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rosbags.highlevel import AnyReader, AnyReaderError
 
 from tggbc_ros.core.config import CLASS_NAMES
 from tggbc_ros.core.geometry import rotation_from_quaternion
 from tggbc_ros.core.types import Array, Boxes3D
-from tggbc_ros.data.bags.bag_file import BagError, damage_named
+from tggbc_ros.data.bags.bag_file import BagError, damage_named, open_bag
+from tggbc_ros.data.bags.decoder import Decoder
 from tggbc_ros.data.records import Sample
 from tggbc_ros.evaluation.passes import Detections, Pass, Split, newest_shot
 
@@ -41,23 +41,25 @@ class Recorded:
 def read_recording(path: Path, boxes_topic: str, report_topic: str) -> tuple[list[Recorded], list[Recorded]]:
     """Boxes and reports of a bag, in the order of recording, decoded with the definitions that the bag holds.
 
-    Raises BagError naming the bag if it cannot be read, lacks the boxes, or has them in another type.
+    Raises BagError naming the bag if it cannot be read whole, lacks the boxes, or has them in another type.
     """
     found: dict[str, list[Recorded]] = {boxes_topic: [], report_topic: []}
     expected = {boxes_topic: BOXES_TYPE, report_topic: REPORT_TYPE}
     try:
-        with damage_named(path), AnyReader([path]) as reader:
-            connections = [entry for entry in reader.connections if entry.topic in expected]
+        with open_bag(path) as bag:
+            connections = [entry for entry in bag.connections if entry.topic in expected]
             if boxes_topic not in {entry.topic for entry in connections}:
-                topics = ", ".join(sorted({entry.topic for entry in reader.connections})) or "none"
+                topics = ", ".join(sorted({entry.topic for entry in bag.connections})) or "none"
                 raise BagError(f"bag {path} has no topic {boxes_topic}; its topics: {topics}")
             for entry in connections:
                 if entry.msgtype != expected[entry.topic]:
                     raise BagError(f"{entry.topic} in {path} is {entry.msgtype}, expected {expected[entry.topic]}")
-            for entry, log_ns, data in reader.messages(connections):
-                message: Any = reader.deserialize(data, entry.msgtype)
-                found[entry.topic].append(Recorded(_stamp_ns(message), log_ns, message))
-    except (AnyReaderError, FileNotFoundError) as error:
+            with damage_named(path):
+                decoder = Decoder(connections)
+                for entry, log_ns, data in bag.messages(connections):
+                    message = decoder.decode(data, entry)
+                    found[entry.topic].append(Recorded(_stamp_ns(message), log_ns, message))
+    except FileNotFoundError as error:
         raise BagError(f"bag {path} cannot be read: {error}") from error
     return found[boxes_topic], found[report_topic]
 

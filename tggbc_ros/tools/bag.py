@@ -11,7 +11,7 @@ from pathlib import Path
 from rosbags.interfaces import Qos
 from tqdm import tqdm
 
-from tggbc_ros.data.bags.bag_file import damage_named, open_bag
+from tggbc_ros.data.bags.bag_file import Bag, BagError, damage_named, open_bag
 from tggbc_ros.data.bags.bag_writer import STORAGES
 from tggbc_ros.data.bags.messages import IMAGE_FORMATS
 from tggbc_ros.data.bags.sample_bag import BagWriter
@@ -50,24 +50,32 @@ def write_bag(path: Path, samples: Sequence[Sample], storage: str, images: str) 
 
 
 def describe(path: Path) -> str:
-    """What a bag holds: size, time, and per topic its type, number of messages and offered quality of service."""
-    files = [path] if path.is_file() else [file for file in path.iterdir() if file.is_file()]
-    with damage_named(path), open_bag(path) as bag:
-        start = datetime.fromtimestamp(bag.start_ns / 1e9, tz=timezone.utc) if bag.message_count else None
-        lines = [
-            f"bag       {path}",
-            f"files     {', '.join(sorted(file.name for file in files))}",
-            f"size      {sum(file.stat().st_size for file in files) / 1e6:.1f} MB",
-            f"start     {start.isoformat() if start else 'no message'}",
-            f"duration  {max(bag.end_ns - bag.start_ns - 1, 0) / 1e9:.3f} s",
-            f"messages  {bag.message_count}",
-        ]
-        width = max([len(connection.topic) for connection in bag.connections], default=0)
-        for connection in sorted(bag.connections, key=lambda entry: entry.topic):
-            profiles = getattr(connection.ext, "offered_qos_profiles", [])
-            quality = " | ".join(_quality(profile) for profile in profiles) or "not recorded"
-            lines.append(f"{connection.topic:{width}}  {connection.msgcount:6d}  {connection.msgtype}  {quality}")
-    return "\n".join(lines)
+    """What a bag holds: size, time, and per topic its type, number of messages and offered quality of service.
+
+    What it has lost is said too; raises BagError for one of which nothing can be read.
+    """
+    with open_bag(path, with_losses=True) as bag, damage_named(path):
+        return _description(bag)
+
+
+def _description(bag: Bag) -> str:
+    files = [bag.path] if bag.path.is_file() else [file for file in bag.path.iterdir() if file.is_file()]
+    start = datetime.fromtimestamp(bag.start_ns / 1e9, tz=timezone.utc) if bag.message_count else None
+    lines = [
+        f"bag       {bag.path}",
+        f"files     {', '.join(sorted(file.name for file in files))}",
+        f"size      {sum(file.stat().st_size for file in files) / 1e6:.1f} MB",
+        f"start     {start.isoformat() if start else 'no message'}",
+        f"duration  {max(bag.end_ns - bag.start_ns - 1, 0) / 1e9:.3f} s",
+        f"messages  {bag.message_count}",
+    ]
+    width = max([len(connection.topic) for connection in bag.connections], default=0)
+    for connection in sorted(bag.connections, key=lambda entry: entry.topic):
+        profiles = getattr(connection.ext, "offered_qos_profiles", [])
+        quality = " | ".join(_quality(profile) for profile in profiles) or "not recorded"
+        lines.append(f"{connection.topic:{width}}  {connection.msgcount:6d}  {connection.msgtype}  {quality}")
+    lines += [f"note      {note}" for note in bag.notes]
+    return "\n".join([*lines, *(f"lost      {loss}" for loss in bag.losses)])
 
 
 def _quality(profile: Qos) -> str:
@@ -96,6 +104,16 @@ def _convert(given: argparse.Namespace) -> str:
     return "\n".join(lines)
 
 
+def _info(given: argparse.Namespace) -> str:
+    """Of a bag that has lost something, what is there is printed all the same."""
+    with open_bag(given.bag, with_losses=True) as bag, damage_named(given.bag):
+        text = _description(bag)
+        if bag.losses:
+            print(text)
+            raise BagError(f"not all of the bag is there: {'; '.join(bag.losses)}")
+    return text
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m tggbc_ros.tools.bag", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -121,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-COMMANDS = {"make": _make, "convert": _convert, "info": lambda given: describe(given.bag)}
+COMMANDS = {"make": _make, "convert": _convert, "info": _info}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,6 +10,8 @@ from typing import Protocol
 
 from rosbags.interfaces import Connection, ConnectionExtRosbag2, MessageDefinition, MessageDefinitionFormat, Qos
 from rosbags.rosbag2 import ReaderError
+from rosbags.serde import SerdeError
+from rosbags.typesys import TypesysError
 
 if sys.version_info >= (3, 14):
     from compression.zstd import ZstdError
@@ -18,6 +20,8 @@ else:
 
 DAMAGED = (
     ReaderError,
+    SerdeError,
+    TypesysError,
     ZstdError,
     sqlite3.Error,
     struct.error,

@@ -26,10 +26,13 @@ from tggbc_ros.data.nuscenes.tables import (
     find_row,
     read_json,
     read_table,
+    unlikely_time,
 )
 from tggbc_ros.data.records import CAMERA_NAMES, Annotations, CameraShot, Sample
 
 LIDAR = "LIDAR_TOP"
+LIKELY_STEP_US = range(2_000, 100_000_000)
+"""Between two keyframes of a scene, in microseconds: from 500 Hz, far above any camera, to well over a minute."""
 
 
 class NuScenes:
@@ -206,7 +209,17 @@ class NuScenes:
         empty = [scene.name for token, scene in self._scenes.items() if token not in by_scene]
         if empty:
             raise ValueError(f"{self.tables / 'sample.json'} has no sample of {', '.join(empty)}")
+        for samples in by_scene.values():
+            self._check_steps(samples)
         return dict(by_scene)
+
+    def _check_steps(self, samples: list[SampleRow]) -> None:
+        """A scene's keyframes, by the time between two of them: its unit shows there, whatever time they begin at."""
+        steps = sorted(later.timestamp - row.timestamp for row, later in zip(samples, samples[1:], strict=False))
+        step = steps[len(steps) // 2] if steps else LIKELY_STEP_US.start
+        if step not in LIKELY_STEP_US:
+            at = f"samples {samples[0].token} and those after it are {step} apart"
+            raise unlikely_time(self.tables / "sample.json", at)
 
     @cached_property
     def _calibrations(self) -> dict[str, CalibrationRow]:
@@ -233,6 +246,10 @@ class NuScenes:
         for row in read_table(self.tables / "sample_data.json", SampleDataRow, needed).values():
             if row.sample_token not in by_sample:
                 raise ValueError(f"sample_data {row.token} refers to sample {row.sample_token!r}, which is not there")
+            apart = row.timestamp - self._samples[row.sample_token].timestamp
+            if abs(apart) > LIKELY_STEP_US.stop:
+                at = f"record {row.token} has timestamp {row.timestamp}, {apart} from its sample's"
+                raise unlikely_time(self.tables / "sample_data.json", at)
             by_sample[row.sample_token].append(row)
         return by_sample
 

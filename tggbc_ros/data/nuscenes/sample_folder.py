@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tggbc_ros.core.config import CLASS_NAMES
 from tggbc_ros.core.geometry import invert_rigid, rigid, yaw_rotation
 from tggbc_ros.core.types import Array, Boxes3D
-from tggbc_ros.data.nuscenes.tables import read_json
+from tggbc_ros.data.nuscenes.tables import END_OF_TIME_US, read_json
 from tggbc_ros.data.records import CAMERA_NAMES, Annotations, CameraShot, Sample
 
 SAMPLE_FILE = "sample.json"
@@ -117,6 +117,8 @@ def _nearest_rigid(name: str, value: npt.ArrayLike) -> Array:
 
 def _nanoseconds(timestamp_s: float) -> int:
     """Seconds as nuScenes rounds them, to the microsecond, as exact nanoseconds."""
+    if not 0 <= timestamp_s < END_OF_TIME_US / 1e6:
+        raise ValueError(f"timestamp is {timestamp_s!r}, expected seconds since 1970")
     return round(timestamp_s * 1e6) * 1000
 
 

@@ -9,6 +9,12 @@ from typing import Any, NamedTuple, TypeVar, get_origin, get_type_hints
 
 Vector = tuple[float, ...]
 
+END_OF_TIME_US = 2**31 * 1_000_000
+"""A time in a ROS message has 31 bits of seconds."""
+
+MILLISECONDS_OF_TODAY = range(900_000_000_000, 2**31 * 1000)
+"""Since 1970, for the years from 1998 on; as microseconds they would be the eleventh to the 25th day of 1970."""
+
 EXPECTED = {str: "a string", int: "a whole number", bool: "true or false", list: "a list"}
 """What JSON has for a type of Python's."""
 
@@ -113,9 +119,10 @@ Row = TypeVar(
 def read_table(path: Path, row_type: type[Row], keep: Callable[[Row], bool] | None = None) -> dict[str, Row]:
     """Rows by token, in the file's order, those that ``keep`` accepts.
 
-    Raises FileNotFoundError naming the file; ValueError naming file and record if it is not JSON, not a
-    list of records, lacks a field, has one of another type or holds a token twice; what is in lists is not
-    looked at. Rows are made while parsing, so a table of millions of records never lies in memory as dictionaries.
+    Raises FileNotFoundError naming the file; ValueError naming file and record if it is not JSON, not a list of
+    records, lacks a field, has one of another type, holds a token twice or a time that is not in microseconds; what is
+    in lists is not looked at. Rows are made while parsing, so a table of millions of records never lies in memory as
+    dictionaries.
     """
     if not path.is_file():
         raise FileNotFoundError(f"table {path} does not exist")
@@ -166,7 +173,21 @@ def _row(path: Path, row_type: type[Row], types: list[type], record: dict[str, A
         raise ValueError(f"{path}: record {record.get('token', record)} has no field {error}") from error
     if list(map(type, values)) != types:  # at once, for there are millions of rows
         _refuse(path, row_type, types, values)
+    _check_time(path, record)
     return row_type(*values)
+
+
+def _check_time(path: Path, record: dict[str, Any]) -> None:
+    """Also where the row has no time: all tables of a data set have it in one unit."""
+    time_us = record.get("timestamp", 0)
+    likely = isinstance(time_us, (int, float)) and 0 <= time_us < END_OF_TIME_US
+    if not likely or MILLISECONDS_OF_TODAY.start <= time_us < MILLISECONDS_OF_TODAY.stop:
+        raise unlikely_time(path, f"record {record.get('token')} has timestamp {time_us!r}")
+
+
+def unlikely_time(path: Path, what: str) -> ValueError:
+    """For a time, or the time between two, that is not in microseconds."""
+    return ValueError(f"{path}: {what}, expected microseconds (since 1970, or since any other day)")
 
 
 def _refuse(path: Path, row_type: type[Row], types: list[type], values: list[Any]) -> None:
@@ -174,4 +195,5 @@ def _refuse(path: Path, row_type: type[Row], types: list[type], values: list[Any
     token = values[row_type._fields.index("token")]
     for field, value, expected in zip(row_type._fields, values, types, strict=True):
         if type(value) is not expected:
-            raise ValueError(f"{path}: record {token} has {field} {value!r}, expected {EXPECTED[expected]}")
+            unit = " of microseconds" if field == "timestamp" and type(value) is float and value > 1e6 else ""
+            raise ValueError(f"{path}: record {token} has {field} {value!r}, expected {EXPECTED[expected]}{unit}")
