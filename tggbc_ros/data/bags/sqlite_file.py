@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import struct
 from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, closing, suppress
@@ -24,6 +25,9 @@ from tggbc_ros.data.bags.storage import DEFINITION_FORMATS, NO_DEFINITION, Messa
 SQLITE_MAGIC = b"SQLite format 3\0"
 LEFTOVERS = ("-wal", "-journal")
 """Endings of the files that hold what a recorder had not yet put into the database, or what to undo in it."""
+
+HEAD = struct.Struct(">16xH6xII60xI")
+"""Page size, number of changes, number of pages, and the number of changes for which that holds."""
 
 AS_WRITTEN = "typeof(timestamp) = 'integer' AND typeof(data) = 'blob'"
 REPAIR = "repair: sqlite3 {0} .recover | sqlite3 NEW.db3, then ros2 bag reindex"
@@ -76,7 +80,7 @@ class SqliteFile:
         )
         database = _open(real, "mode=ro")
         try:
-            database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            _probe(database)
             return database
         except sqlite3.OperationalError:  # the folder cannot be written to, or a write has to be undone
             database.close()
@@ -111,13 +115,11 @@ class SqliteFile:
 
     def _cut_off(self) -> str:
         """Why the file is not whole, by its size; empty if it is, or if a log may hold the rest."""
-        if has_leftovers(self._path):
+        there, whole = self._path.stat().st_size, _claimed_size(self._path)
+        if there >= whole or has_leftovers(self._path):
             return ""
-        (pages,), (page_bytes,) = (
-            self._db.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size")
-        )
-        there = self._path.stat().st_size
-        return f"{there} of its {pages * page_bytes} bytes are there" if there < pages * page_bytes else ""
+        self._db.execute("PRAGMA writable_schema = ON")  # SQLite then does not refuse a file that is too short
+        return f"{there} of its {whole} bytes are there"
 
     def _counted(self) -> dict[int, tuple[int, int, int, int]]:
         """By topic: messages, those of them that can be read, their first and their last time."""
@@ -189,6 +191,21 @@ def has_leftovers(path: Path) -> bool:
 
 def _open(path: Path, how: str) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{quote(os.fsencode(path))}?{how}", uri=True)
+
+
+def _claimed_size(path: Path) -> int:
+    """In bytes, by the file's header (https://sqlite.org/fileformat.html); 0 where it does not say."""
+    with path.open("rb") as file:
+        head = file.read(HEAD.size)
+    if len(head) < HEAD.size:
+        return 0
+    page_bytes, changes, pages, valid_for = HEAD.unpack(head)
+    return (65536 if page_bytes == 1 else page_bytes) * pages if changes == valid_for else 0
+
+
+def _probe(database: sqlite3.Connection) -> None:
+    """Raises sqlite3.OperationalError where what was left beside the file cannot be taken into account."""
+    database.execute("SELECT count(*) FROM sqlite_master").fetchone()
 
 
 def _size(path: Path, ending: str) -> int:

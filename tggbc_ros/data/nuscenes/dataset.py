@@ -31,8 +31,8 @@ from tggbc_ros.data.nuscenes.tables import (
 from tggbc_ros.data.records import CAMERA_NAMES, Annotations, CameraShot, Sample
 
 LIDAR = "LIDAR_TOP"
-LIKELY_STEP_US = range(2_000, 100_000_000)
-"""Between two keyframes of a scene, in microseconds: from 500 Hz, far above any camera, to well over a minute."""
+LIKELY_STEP_US = range(2_000, 60_000_000)
+"""Between two keyframes of a scene, in microseconds: from 500 Hz, far above any camera, to a minute."""
 
 
 class NuScenes:
