@@ -516,9 +516,15 @@ def test_message_classes_are_found_by_their_ros_names() -> None:
 
 def test_options_are_those_of_the_command_line() -> None:
     arguments = ["bag", "-r", "2", "-l", "--start-offset", "1.5", "--clock", "--topics", "/a", "/b", "--no-progress"]
-    expected = PlayOptions(Path("bag"), 2.0, True, 1.5, 40.0, ("/a", "/b"), False, 3, 30.0, 1.0)
-    assert parse_options([*arguments, "--wait-for-subscribers", "3"]) == expected
+    expected = PlayOptions(Path("bag"), 2.0, True, 1.5, 40.0, ("/a", "/b"), False, 3, 30.0, 1.0, skip_gaps_s=7.5)
+    assert parse_options([*arguments, "--wait-for-subscribers", "3", "--skip-gaps", "7.5"]) == expected
     assert parse_options(["bag"]) == PlayOptions(Path("bag"))
-    for bad in ({"rate": float("nan")}, {"rate": float("inf")}, {"clock_hz": -1.0}, {"grace_s": -1.0}):
+    for bad in (
+        {"rate": float("nan")},
+        {"rate": float("inf")},
+        {"clock_hz": -1.0},
+        {"grace_s": -1.0},
+        {"skip_gaps_s": -1.0},
+    ):
         with pytest.raises(PlayError):
             PlayOptions(Path("bag"), **bad)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from rosbags.interfaces import Connection, Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 
-from tggbc_ros.ros.bags.recorded_qos import topic_qos
+from tggbc_ros.ros.bags.recorded_qos import is_latched, topic_qos
 
 
 def qos(durability: QosDurability, reliability: QosReliability = QosReliability.RELIABLE, depth: int = 5) -> Qos:
@@ -32,5 +33,18 @@ def test_qos_is_reliable_and_latched_as_recorded() -> None:
     assert (unknown.depth, unknown.durability) == (10, DurabilityPolicy.VOLATILE), "a bag without recorded profiles"
     static = topic_qos([connection(32, topic="/tf_static")])
     assert (static.depth, static.durability) == (32, DurabilityPolicy.TRANSIENT_LOCAL)
-    recorded = topic_qos([connection(32, qos(QosDurability.VOLATILE), topic="/tf_static")])
-    assert recorded.durability == DurabilityPolicy.VOLATILE, "as recorded"
+
+
+@pytest.mark.parametrize("topic", ["/tf_static", "/robot/tf_static"])
+@pytest.mark.parametrize("durability", list(QosDurability))
+def test_static_transforms_are_latched_whatever_was_recorded(topic: str, durability: QosDurability) -> None:
+    """Volatile, as bridges and relays offer them, would reach none of those who listen to them."""
+    offered = topic_qos([connection(32, qos(durability), topic=topic)])
+    assert (offered.depth, offered.durability) == (32, DurabilityPolicy.TRANSIENT_LOCAL)
+    assert is_latched([connection(32, qos(durability), topic=topic)])
+
+
+def test_an_unknown_durability_serves_listeners_of_both_kinds() -> None:
+    offered = topic_qos([connection(500, qos(QosDurability.UNKNOWN))])
+    assert (offered.depth, offered.durability) == (10, DurabilityPolicy.TRANSIENT_LOCAL)
+    assert not is_latched([connection(500, qos(QosDurability.UNKNOWN))]), "a start offset repeats none of its messages"
