@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
@@ -104,12 +105,35 @@ def test_other_modes_at_the_same_ratio_are_passes_of_their_own(
 
 
 @pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
 def test_bag_cut_short_is_named(split: Split, tmp_path: Path, storage: StoragePlugin, share: float) -> None:
     bag = write_recording(tmp_path / "bag", published(split, ground_truth_pass(split), 0.3), storage)
     (file,) = (path for path in bag.iterdir() if path.suffix != ".yaml")
     file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
     with pytest.raises(ValueError, match=f"bag {bag} cannot be read: "):
+        recorded_passes(split, [bag])
+
+
+@pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
+def test_metadata_of_another_form_and_none_costs_no_box(split: Split, tmp_path: Path, storage: StoragePlugin) -> None:
+    bag = write_recording(tmp_path / "bag", published(split, ground_truth_pass(split), 0.3), storage)
+    whole = recorded_passes(split, [bag])[0]
+    path = bag / "metadata.yaml"
+    changed = re.sub(r"(durability|serialization_format): .*", r"\1: ''", path.read_text()).replace("RIHS01_", "RIHS01_0")
+    for content in (changed, None):
+        path.unlink()
+        if content:
+            path.write_text(content)
+        (found,) = recorded_passes(split, [bag])
+        assert found.detections.keys() == whole.detections.keys()
+        assert (found.keys, found.notes) == (whole.keys, whole.notes)
+
+
+def test_messages_that_metadata_counts_and_the_file_lacks_are_named(split: Split, tmp_path: Path) -> None:
+    bag = write_recording(tmp_path / "bag", published(split, ground_truth_pass(split), 0.3))
+    path = bag / "metadata.yaml"
+    path.write_text(path.read_text().replace("message_count: 4", "message_count: 5"))
+    with pytest.raises(ValueError, match="metadata.yaml counts 5 messages on /detector/boxes, the files hold 4"):
         recorded_passes(split, [bag])
 
 

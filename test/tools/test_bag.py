@@ -148,6 +148,45 @@ def test_damaged_bags_are_named(tmp_path: Path, tiny_root: Path, capsys: pytest.
         assert error.count("\n") == 1
 
 
+def test_what_is_left_of_a_cut_bag_is_described(
+    tmp_path: Path, tiny_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make("--data", tiny_root, "--scene", "scene-0002", "--out", tmp_path / "bag #1")
+    bag = tmp_path / "bag #1"
+    (bag / "metadata.yaml").unlink()
+    capsys.readouterr()
+    assert main(["info", str(bag)]) == 0
+    assert "note      metadata.yaml is missing, as after a crash" in capsys.readouterr().out
+    file = bag / "bag #1.mcap"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
+    assert main(["info", str(bag)]) == 1
+    out, err = capsys.readouterr()
+    assert "lost      bag #1.mcap was cut off" in out and "/tf_static" in out
+    assert err.startswith(f"bag info {bag}: not all of the bag is there: ") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_conversion_to_any_path(tmp_path: Path, storage: str) -> None:
+    data = foxglove.frame_transform(7, "map", "base_link", [1.0, 2.0, 3.0], [0.0, 0.0, 0.0, 1.0])
+    file = write_mcap(tmp_path / "50%23.mcap", [Message(9, "/tf", "protobuf", "foxglove.FrameTransform", data)])
+    out = tmp_path / "run#1?"
+    assert main(["convert", str(file), "--out", str(out), "--storage", storage]) == 0
+    assert [read.topic for read in read_messages(out)] == ["/tf"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["50%23.mcap", "run#1?"]
+
+
+def test_times_in_nanoseconds_are_one_line(tmp_path: Path, tiny_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("sample", "sample_data", "ego_pose"):
+        rows, write = edit_table(tiny_root, name)
+        for row in rows:
+            row["timestamp"] *= 1000
+        write()
+    assert make("--data", tiny_root, "--scene", "scene-0001", "--out", tmp_path / "bag") == 1
+    error = capsys.readouterr().err
+    assert "sample.json: record scene-0001-0 has timestamp 1600000000000000000, expected microseconds" in error
+    assert error.count("\n") == 1 and not (tmp_path / "bag").exists()
+
+
 def test_a_scene_must_be_named(tiny_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         make("--data", tiny_root, "--out", tmp_path / "bag")

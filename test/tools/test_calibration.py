@@ -41,6 +41,27 @@ def test_of_our_own_bag(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert_is_the_rig(tmp_path / "rig.yaml", CAMERAS)
 
 
+def test_of_a_bag_whose_metadata_is_of_another_form_or_gone(tmp_path: Path) -> None:
+    bag = families.write_bag(tmp_path / "bag", families.our_own([0]))
+    path = bag / "metadata.yaml"
+    text = path.read_text().replace("serialization_format: cdr", "serialization_format: ''")
+    path.write_text(text.replace("durability: ", "durability: 1 #").replace("sensor_msgs/msg/", "sensor_msgs/"))
+    assert run("bag", bag, "--out", tmp_path / "one.yaml") == 0
+    path.unlink()
+    assert run("bag", bag, "--out", tmp_path / "two.yaml") == 0
+    assert (tmp_path / "one.yaml").read_text() == (tmp_path / "two.yaml").read_text()
+    assert_is_the_rig(tmp_path / "two.yaml", CAMERAS)
+
+
+def test_of_a_bag_that_is_not_all_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bag = families.write_bag(tmp_path / "bag", families.our_own([0]))
+    (bag / "metadata.yaml").write_text(
+        (bag / "metadata.yaml").read_text().replace("message_count: 1", "message_count: 9")
+    )
+    assert run("bag", bag, "--out", tmp_path / "rig.yaml") == 1
+    assert "metadata.yaml counts 9" in capsys.readouterr().err
+
+
 def test_of_a_bag_whose_topics_and_transforms_are_elsewhere(tmp_path: Path) -> None:
     bag = families.write_bag(tmp_path / "bag", families.nuscenes_to_ros2bag([0, 1]))
     some = list(CAMERAS[:2])

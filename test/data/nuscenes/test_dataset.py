@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -176,6 +177,56 @@ def test_broken_splits_file_is_named(tiny_root: Path) -> None:
     (tiny_root / VERSION / "splits.json").write_text("{")
     with pytest.raises(ValueError, match="splits.json is not JSON"):
         NuScenes(tiny_root).scene_names("tiny_val")
+
+
+TIMED = ("sample", "sample_data", "ego_pose")
+
+
+def change_times(root: Path, tables: Sequence[str], change: Callable[[int], float]) -> None:
+    for name in tables:
+        rows, write = edit_table(root, name)
+        for row in rows:
+            row["timestamp"] = change(row["timestamp"])
+        write()
+
+
+@pytest.mark.parametrize(
+    ("tables", "factor", "start_us", "message"),
+    [
+        (TIMED, 1000, START_US, "sample.json: record scene-0001-0 has timestamp 1600000000000000000, expected micros"),
+        (("sample",), 1000, START_US, "sample.json: record scene-0001-0 has timestamp 1600000000000000000, expected"),
+        (("sample_data",), 1000, START_US, "sample_data.json: record LIDAR_TOP-1600000000000000 has timestamp 16000"),
+        (("ego_pose",), 1000, START_US, "ego_pose.json: record pose-LIDAR_TOP-1600000000000000 has timestamp 16000"),
+        (TIMED, 1e-3, START_US, "sample.json: record scene-0001-0 has timestamp 1600000000000, expected microseconds"),
+        (("ego_pose",), 1e-3, START_US, "ego_pose.json: record pose-.* has timestamp 1600000000000, expected micros"),
+        (TIMED, 1e-6, START_US, "sample.json: samples scene-0001-0 and those after it are . apart, expected microsec"),
+        (TIMED, 1000, 1_000_000, "sample.json: samples scene-0001-0 and those after it are 500000000 apart, expected"),
+        (TIMED, 1e-3, 1_000_000, "sample.json: samples scene-0001-0 and those after it are 500 apart, expected micro"),
+        (("sample_data",), 1000, 1_000_000, "sample_data.json: record LIDAR_TOP-.* has timestamp .*from its sample's"),
+        (("sample_data",), 1e-6, START_US, "sample_data.json: record LIDAR_TOP-.* from its sample's, expected micros"),
+        (TIMED, -1, START_US, "sample.json: record scene-0001-0 has timestamp -1600000000000000, expected microsecon"),
+    ],
+)
+def test_times_in_another_unit_are_named(
+    tiny_root: Path, tables: Sequence[str], factor: float, start_us: int, message: str
+) -> None:
+    """start_us: where the times begin, before they are multiplied."""
+    change_times(tiny_root, TIMED, lambda time_us: time_us - START_US + start_us)
+    change_times(tiny_root, tables, lambda time_us: int(time_us * factor))
+    with pytest.raises(ValueError, match=message):
+        list(NuScenes(tiny_root).samples("scene-0001"))
+
+
+def test_times_may_begin_anywhere(tiny_root: Path) -> None:
+    change_times(tiny_root, TIMED, lambda time_us: time_us - START_US + 1_000_000)
+    samples = list(NuScenes(tiny_root).samples("scene-0001"))
+    assert [sample.timestamp_ns for sample in samples] == [10**9 + k * PERIOD_US * 1000 for k in range(3)]
+
+
+def test_seconds_with_a_fraction_are_named(tiny_root: Path) -> None:
+    change_times(tiny_root, ("sample",), lambda time_us: time_us / 1e6)
+    with pytest.raises(ValueError, match="timestamp 1600000000.0, expected a whole number of microseconds"):
+        list(NuScenes(tiny_root).samples("scene-0001"))
 
 
 @pytest.mark.parametrize("content", ["[]", '{"tiny_val": "scene-0002"}'])

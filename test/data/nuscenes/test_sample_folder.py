@@ -88,6 +88,11 @@ def test_boxes_without_a_class_are_counted(write_folder: Callable[..., Path]) ->
         (lambda r: r["cameras"].pop("CAM_BACK"), "has no field 'CAM_BACK'"),
         (lambda r: r["cameras"]["CAM_BACK"].update(cam2ego=SKEWED), "sample.json: cam2ego of CAM_BACK is off a rigid"),
         (lambda r: r["ego2global"].pop(), r"ego2global has shape \(3, 4\)"),
+        (
+            lambda r: r.update(timestamp=1600000000150000),
+            "sample.json: timestamp is 1600000000150000, expected seconds",
+        ),
+        (lambda r: r["cameras"]["CAM_BACK"].update(timestamp=-1.5), "timestamp is -1.5, expected seconds since 1970"),
         (lambda r: r["boxes"][0].update(category="tank"), "category of a box is 'tank'"),
     ],
 )

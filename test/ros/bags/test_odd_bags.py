@@ -140,7 +140,7 @@ def test_lost_messages_make_the_status_one(tmp_path: Path, capsys: pytest.Captur
 def test_damage_that_shows_while_playing_is_named_after_what_was_played(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Half of the messages lie behind the index's back."""
+    """The index that gives the order of time is gone; the table itself is whole."""
     bag = write_numbers(tmp_path / "bag", "sqlite3", range(4000))
     with sqlite3.connect(data_file(bag)) as database:
         (root,) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'timestamp_idx'").fetchone()

@@ -93,7 +93,7 @@ def _read_metadata(folder: Path, losses: list[str], notes: list[str]) -> Metadat
         content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
         return _metadata(content["rosbag2_bagfile_information"])
     except (YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        cause = f"{type(error).__name__}: {error}"
+        cause = f"{type(error).__name__}: {' '.join(str(error).split())}"
         losses.append(f"{METADATA} is damaged and what it lists unknown; {REINDEX} ({cause})")
         return Metadata()
 
