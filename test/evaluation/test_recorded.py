@@ -119,7 +119,8 @@ def test_metadata_of_another_form_and_none_costs_no_box(split: Split, tmp_path: 
     bag = write_recording(tmp_path / "bag", published(split, ground_truth_pass(split), 0.3), storage)
     whole = recorded_passes(split, [bag])[0]
     path = bag / "metadata.yaml"
-    changed = re.sub(r"(durability|serialization_format): .*", r"\1: ''", path.read_text()).replace("RIHS01_", "RIHS01_0")
+    text = path.read_text().replace("RIHS01_", "RIHS01_0")
+    changed = re.sub(r"(durability|serialization_format): .*", r"\1: ''", text)
     for content in (changed, None):
         path.unlink()
         if content:
