@@ -38,6 +38,7 @@ from tggbc_ros.data.bags.recorded_profiles import read_profiles
 from tggbc_ros.data.bags.storage import DEFINITION_FORMATS, NO_DEFINITION, Message, make_connection
 
 MESSAGE_HEAD = struct.Struct("<HIQQ")
+_NEVER_BEFORE, _NEVER_AFTER = 0, 2**64
 REPAIR = "repair: mcap recover {0} -o NEW.mcap, then ros2 bag reindex"
 
 
@@ -105,11 +106,12 @@ class ScannedMcap:
     ) -> Iterator[Message]:
         """As `Storage.messages`."""
         wanted = {connection.id for connection in connections}
-        chunks = [self._chunk_messages(piece) for piece in self._pieces if piece.is_chunk]
-        for time_ns, number, data in merge(*chunks, self._loose_messages(), key=itemgetter(0)):
-            if stop_ns is not None and time_ns >= stop_ns:
-                return
-            if data is not None and number in wanted and (start_ns is None or time_ns >= start_ns):
+        low, high = _NEVER_BEFORE if start_ns is None else start_ns, _NEVER_AFTER if stop_ns is None else stop_ns
+        pieces = [piece for piece in self._pieces if piece.last_ns >= low and piece.first_ns < high]
+        chunks = [self._chunk_messages(piece) for piece in pieces if piece.is_chunk]
+        loose = self._loose_messages([piece for piece in pieces if not piece.is_chunk])
+        for time_ns, number, data in merge(*chunks, loose, key=itemgetter(0)):
+            if data is not None and number in wanted and low <= time_ns < high:
                 yield number, time_ns, data
 
     def _chunk_messages(self, piece: _Piece) -> Iterator[tuple[int, int, bytes | None]]:
@@ -118,10 +120,9 @@ class ScannedMcap:
         inside = _chunk_records(self._read(piece), piece.is_cut)
         yield from sorted(_messages_of(inside), key=itemgetter(0))
 
-    def _loose_messages(self) -> Iterator[tuple[int, int, bytes | None]]:
-        for piece in self._pieces:
-            if not piece.is_chunk:
-                yield from _messages_of([(MESSAGE, self._read(piece))])
+    def _loose_messages(self, pieces: Iterable[_Piece]) -> Iterator[tuple[int, int, bytes | None]]:
+        for piece in pieces:
+            yield from _messages_of([(MESSAGE, self._read(piece))])
 
     def _read(self, piece: _Piece) -> bytes:
         self._file.seek(piece.at)
