@@ -35,11 +35,13 @@ MAY_IMPORT = {
     "ros": {"core", "backends", "data", "drawing", "ros", "msg"},
     "training": {"core", "data", "training"},
     "evaluation": {"core", "backends", "data", "drawing", "evaluation"},
+    "compress": {"core", "backends", "data", "training", "evaluation", "export", "ros", "compress"},
     "showcase": {"core", "data", "drawing", "evaluation", "ros", "showcase"},
     "mmdet3d_plugin": {"core", "data", "training", "mmdet3d_plugin"},
     "tools": {
         "core",
         "backends",
+        "compress",
         "data",
         "drawing",
         "ros",
@@ -54,14 +56,14 @@ MAY_IMPORT = {
 # Which other rooms of its part a room may import; the modules beside them (ros/drops.py) are below all of these.
 ROOMS_MAY_IMPORT = {
     "data": {"nuscenes": set(), "bags": set(), "drive": {"nuscenes"}, "golden": {"nuscenes"}, "foxglove": {"bags"}},
-    "ros": {"images": set(), "poses": {"images"}, "output": set(), "health": {"images", "output"}, "bags": set()},
+    "ros": {"images": set(), "poses": {"images"}, "output": set(), "health": {"images", "output"}, "bags": {"images"}},
 }
 WITHOUT_ROS = {"core", "backends", "export", "data", "drawing", "training", "evaluation"}
 ABOVE_THE_ROOMS = {"ros/detector_node.py", "ros/frame_line.py"}
 CORE_LIBRARIES = {"numpy", "torch"}
 CORE_EXCEPTIONS = {"core/preprocess.py": {"PIL"}, "core/checkpoint.py": {"safetensors"}}
 IMPORTED_WHERE_USED = {"cv_bridge", "message_filters", "mmdet3d", "nuscenes", "onnxruntime", "tensorrt", "tf2_ros"}
-IMPORTED_WHERE_USED |= {"mmcv", "mmdet", "mmengine", "onnx", "onnxscript", "openvino", "vision_msgs"}
+IMPORTED_WHERE_USED |= {"mmcv", "mmdet", "mmengine", "nncf", "onnx", "onnxscript", "openvino", "vision_msgs"}
 IS_ONE_THEMSELVES = {"mmdet3d_plugin"}  # whoever imports it asks for what it plugs into
 # Module -> distribution, where a ROS 2 installation has the module from apt and nothing says whose it is.
 WITHOUT_OWNER = {"cv2": "opencv-python-headless"}
