@@ -190,7 +190,7 @@ class DetectorClient(Node):
         return str(future.result().current_state.label)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        self._signs_of_life += any(status.name.startswith("detector: node") for status in message.status)
+        self._signs_of_life += any(status.name == f"{NODE.lstrip('/')}: node" for status in message.status)
 
     def _on_boxes(self, message: BoundingBox3DArray) -> None:
         self.boxes[stamp_ns(message)] = message

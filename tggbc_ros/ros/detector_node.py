@@ -31,7 +31,7 @@ from tggbc_ros import backends
 from tggbc_ros.core.config import model_config
 from tggbc_ros.core.detector import Detector, Network
 from tggbc_ros.core.warm_up import warm_up
-from tggbc_ros.ros import calibration_file, param_node, params
+from tggbc_ros.ros import calibration_file, param_node, param_start, params
 from tggbc_ros.ros.calibration_file import CameraCalibration
 from tggbc_ros.ros.frame_line import FrameLine
 from tggbc_ros.ros.health.memory_use import give_back
@@ -86,7 +86,7 @@ class DetectorNode(LifecycleNode):
         self.line: FrameLine | None = None
         self._line_in_use = threading.Lock()
         self._abandoned = False
-        self._self_check = SelfCheck()
+        self._self_check = SelfCheck(self.get_fully_qualified_name(), self.get_logger().warning)
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._take_parameters)
         self.create_service(Trigger, "~/reset_memory", self._on_reset_memory)
@@ -205,6 +205,14 @@ class DetectorNode(LifecycleNode):
         self._detector, self._identity, self._outputs = None, None, None
         give_back()
 
+    def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
+        """As rclpy does, which every service for parameters calls; what is as it was is no change, and never refused.
+
+        So a file that holds all of them, as `ros2 param dump` writes it, can be loaded at any time.
+        """
+        changes = param_node.changed(self, parameter_list)
+        return super().set_parameters_atomically(changes) if changes else SetParametersResult(successful=True)
+
     def _check_parameters(self, changes: list[Parameter]) -> SetParametersResult:
         """Accept or say why not: live parameters any time, the others only while nothing is loaded."""
         fixed = [change.name for change in changes if change.name in params.NAMES - params.LIVE]
@@ -269,9 +277,10 @@ def main(args: list[str] | None = None, load_network: Callable[..., Network] = b
         signal.signal(number, signal.default_int_handler)  # KeyboardInterrupt, wherever we are
     node, status = None, 1
     try:
-        # rclpy's own handlers would take the publishers away from under the worker.
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-        node = DetectorNode(load_network)
+        with param_start.in_one_line():
+            # rclpy's own handlers would take the publishers away from under the worker.
+            rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+            node = DetectorNode(load_network)
         if not node.settings.autostart or _start(node):
             executor = SingleThreadedExecutor()
             executor.add_node(node)

@@ -29,6 +29,7 @@ from tggbc_ros.core.types import Array
 from tggbc_ros.ros.param_field import check, check_topic, parameter
 
 CAMERAS = ("CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_FRONT_LEFT", "CAM_BACK", "CAM_BACK_LEFT", "CAM_BACK_RIGHT")
+MAX_SPREAD_SPAN = (0.0, 1.0)
 MEMORY_SPAN = (0.001, 1e6)
 STAMP_POLICIES = ("message", "receive")
 
@@ -82,7 +83,7 @@ class Settings:
     max_spread_s: float = parameter(
         0.05,
         "Newest minus oldest stamp of a set; below the camera period less the widest step between two, or sweeps mix.",
-        span=(0.0, 1.0),
+        span=MAX_SPREAD_SPAN,
     )
     stamp_policy: str = parameter(
         "message",

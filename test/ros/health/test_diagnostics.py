@@ -18,14 +18,17 @@ from tggbc_ros.ros.health.diagnostics import (
     network_status,
     node_status,
     of_last_set,
+    of_node,
     pose_status,
     pruning_status,
     rig_status,
     stage_status,
+    stagger_hint,
     sync_status,
 )
 from tggbc_ros.ros.health.stage_times import Spread
 from tggbc_ros.ros.images.camera_topics import Feed
+from tggbc_ros.ros.images.stagger import Stagger
 from tggbc_ros.ros.output.report import Identity
 from tggbc_ros.ros.params import Settings
 
@@ -268,3 +271,45 @@ def test_node_and_network() -> None:
     assert (named.level, named.message, values_of(named)["rss_mb"]) == (OK, "demo.safetensors 12ab", "512")
     assert network_status(Identity("demo", "RANDOM", "torch", "cpu"), {}).level == WARN
     assert network_status(None, {}).message == "not loaded"
+
+
+@pytest.mark.parametrize(
+    ("full_name", "expected"),
+    [
+        ("/detector", "detector: node"),
+        ("/car1/detector", "car1/detector: node"),
+        ("/car1/rear", "car1/rear: node"),
+        ("/a/b/detector", "a/b/detector: node"),
+    ],
+)
+def test_a_status_says_of_which_node_on_which_machine_it_is(full_name: str, expected: str) -> None:
+    found = of_node(node_status("active", worker_alive=True, paused=False), full_name, "robot-7")
+    assert (found.name, found.hardware_id) == (expected, "robot-7")
+
+
+@pytest.mark.parametrize(
+    ("spread_s", "period_s", "words"),
+    [
+        (0.049, 0.5, ""),
+        (0.05, 0.5, ""),
+        (0.07, 0.5, "at best 0.070 s from CAM_BACK to CAM_FRONT, and max_spread_s is 0.05; raise it above that"),
+        (0.42, 0.5, "raise it above that, but keep it below"),
+        (0.5, 0.5, ""),  # images of one moment were lost
+        (1.0, 0.5, ""),
+        (1.5, 2.0, "raise it above that"),
+        (37.0, 0.5, "clocks differ, stamp_policy receive"),
+    ],
+)
+def test_cameras_too_far_apart_in_time_are_told_by_how_much(spread_s: float, period_s: float, words: str) -> None:
+    found = Stagger(round(spread_s * 1e9), "CAM_BACK", "CAM_FRONT", round(period_s * 1e9))
+    hint = stagger_hint(found, max_spread_s=0.05)
+    assert words in hint and bool(words) == bool(hint)
+    status = sync_status(totals(0), None, 7, True, 0.0, 2.0, hint)
+    assert (status.level, values_of(status)["hint"]) == (WARN, hint)
+    assert status.message == (hint or "no complete set yet")
+    late = sync_status(totals(0), None, 7, True, 9.0, 2.0, hint)
+    assert late.level == ERROR and hint in late.message
+
+
+def test_without_a_stagger_there_is_no_hint() -> None:
+    assert stagger_hint(None, 0.05) == ""

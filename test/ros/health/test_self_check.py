@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tggbc_ros.ros.health.self_check import Stillness
+from builtin_interfaces.msg import Time
+
+from tggbc_ros.ros.health.self_check import SelfCheck, Stillness
+from tggbc_ros.ros.params import Settings
 
 
 def test_a_value_is_as_old_as_its_last_change() -> None:
@@ -17,3 +20,15 @@ def test_time_that_is_excused_does_not_count() -> None:
     assert still.age_s(3, 51.0) == 1.0
     assert still.age_s(3, 60.0, excused=True) == 0.0
     assert still.age_s(3, 62.0) == 2.0
+
+
+def test_every_status_carries_the_full_name_of_its_node_and_a_hardware_id() -> None:
+    """Two nodes of one name in two namespaces, and two of one namespace."""
+    names = ("/car1/detector", "/car2/detector", "/car2/rear")
+    found = [
+        SelfCheck(name, print).message(Time(), "unconfigured", Settings(), None, None, {}).status for name in names
+    ]
+    assert [status.name for statuses in found for status in statuses] == [
+        f"{name[1:]}: {what}" for name in names for what in ("node", "network")
+    ]
+    assert all(status.hardware_id for statuses in found for status in statuses)

@@ -13,11 +13,15 @@ from tggbc_ros.ros.distortion import is_distorted
 from tggbc_ros.ros.drops import Totals
 from tggbc_ros.ros.health.stage_times import Spread
 from tggbc_ros.ros.images.camera_topics import Feed
+from tggbc_ros.ros.images.stagger import Stagger
 from tggbc_ros.ros.output.report import Identity
-from tggbc_ros.ros.params import Settings
+from tggbc_ros.ros.params import MAX_SPREAD_SPAN, Settings
 
 NO_FAULTS = ("set_superseded", "set_paused")
 """Sets that are not inferred on purpose: the network is slower than the cameras, or nobody listens."""
+
+WITHIN_A_PERIOD, OTHER_CLOCK_PERIODS = 0.9, 10
+"""Cameras take turns within a period; what is further apart are different moments, or clocks."""
 
 POSE_DROPS = ("set_pose", "transform", "odometry")
 
@@ -25,9 +29,20 @@ OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.E
 
 
 def status(name: str, level: bytes, message: str, values: Mapping[str, object]) -> DiagnosticStatus:
-    """One line of the diagnostics."""
+    """One line of the diagnostics; `of_node` says whose it is."""
     pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
-    return DiagnosticStatus(name=f"detector: {name}", level=level, message=message, hardware_id="", values=pairs)
+    return DiagnosticStatus(name=name, level=level, message=message, values=pairs)
+
+
+def of_node(found: DiagnosticStatus, full_name: str, machine: str) -> DiagnosticStatus:
+    """A status under the name of its node, by which those of several nodes on one /diagnostics are told apart.
+
+    full_name: with namespace, "/car1/detector"; without its first slash it stands before the status's own name, as
+    diagnostic_updater writes it. machine: what it runs on, the hardware_id.
+    """
+    found.name = f"{full_name.lstrip('/')}: {found.name}"
+    found.hardware_id = machine
+    return found
 
 
 def node_status(state: str, worker_alive: bool, paused: bool, draws: bool = True) -> DiagnosticStatus:
@@ -111,19 +126,40 @@ def rig_status(cameras: Sequence[str], missing: Sequence[str], hidden: Mapping[s
     return status("rig", OK, f"{len(cameras)} cameras", values)
 
 
+def stagger_hint(found: Stagger | None, max_spread_s: float) -> str:
+    """Why no set of all cameras can form, where that is so by their stamps and not for want of images; else empty."""
+    if found is None or found.spread_ns <= round(max_spread_s * 1e9):
+        return ""
+    spread_s = found.spread_ns / 1e9
+    apart = f"at best {spread_s:.3f} s from {found.first} to {found.last}, and max_spread_s is {max_spread_s:g}"
+    if found.spread_ns < WITHIN_A_PERIOD * found.period_ns:
+        return f"stamps never match: {apart}; raise it above that, but keep it below the cameras' period"
+    if spread_s > MAX_SPREAD_SPAN[1] and found.spread_ns > OTHER_CLOCK_PERIODS * found.period_ns:
+        return f"stamps never match: {apart}; clocks differ, stamp_policy receive does without them"
+    return ""  # about a whole period: images of the same moment were lost
+
+
 def sync_status(
-    totals: Totals, before: Totals | None, buffered: int, sending: bool, unanswered_s: float, patience_s: float
+    totals: Totals,
+    before: Totals | None,
+    buffered: int,
+    sending: bool,
+    unanswered_s: float,
+    patience_s: float,
+    hint: str = "",
 ) -> DiagnosticStatus:
     """Sets and drops by cause; what went wrong since ``before``, the books at the last diagnostics, decides the level.
 
     NO_FAULTS are none. sending: whether any camera does. unanswered_s: for how long no set was published though
-    somebody listens; beyond patience_s it is an error if images come, and a warning if they have ceased.
+    somebody listens; beyond patience_s it is an error if images come, and a warning if they have ceased. hint: why
+    sets of all cameras cannot form, as `stagger_hint`; a warning at least.
     """
     values = {
         "sets_received": totals.sets_received,
         "sets_published": totals.sets_published,
         "images_waiting": buffered,
         "unanswered_s": f"{unanswered_s:.3f}",
+        "hint": hint,
         **totals.drops,
     }
     earlier = before.drops if before else {}
@@ -134,7 +170,10 @@ def sync_status(
         return status("synchroniser", ERROR if stuck else WARN, f"sets dropped: {', '.join(faults)}", values)
     if unanswered_s > patience_s:
         level, images = (ERROR, "images come, but") if sending else (WARN, "no images come, and")
-        return status("synchroniser", level, f"{images} no set was published for {unanswered_s:.1f} s", values)
+        why = f": {hint}" if sending and hint else ""
+        return status("synchroniser", level, f"{images} no set was published for {unanswered_s:.1f} s{why}", values)
+    if hint:
+        return status("synchroniser", WARN, hint, values)
     if totals.sets_received == 0:
         return status("synchroniser", WARN, "no complete set yet", values)
     if "image_overflow" in grown:

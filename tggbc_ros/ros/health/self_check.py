@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from builtin_interfaces.msg import Time
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 
 from tggbc_ros.ros.drops import Totals
 from tggbc_ros.ros.frame_line import FrameLine
@@ -32,9 +33,15 @@ class Stillness:
 
 
 class SelfCheck:
-    """Asks the node's parts how they are. What it remembers is of one FrameLine, from one activation to the next."""
+    """Asks the node's parts how they are. What it remembers is of one FrameLine, from one activation to the next.
 
-    def __init__(self) -> None:
+    full_name: the node's, with its namespace. warn: for what a log should tell as well, once it is so.
+    """
+
+    def __init__(self, full_name: str, warn: Callable[[str], object]) -> None:
+        self._of = full_name, socket.gethostname()
+        self._warn = warn
+        self._hinted = False
         self._line: FrameLine | None = None
         self._told: Totals | None = None
         self._newest_pose = self._published = Stillness(0.0)
@@ -63,6 +70,7 @@ class SelfCheck:
         ]
         if line is not None:
             self._add_line(array, settings, line, hidden)
+        array.status = [diagnostics.of_node(status, *self._of) for status in array.status]
         return array
 
     def _add_line(
@@ -87,11 +95,27 @@ class SelfCheck:
                 diagnostics.camera_status(name, feed, line.intake.has_file(name), settings, now_s, patience_s)
                 for name, feed in feeds.items()
             ),
-            diagnostics.sync_status(totals, before, line.intake.sync.buffered, sending, unanswered_s, patience_s),
+            self._sync(line, settings, totals, sending, unanswered_s, patience_s),
             diagnostics.pose_status(self._pose(line, now_s), settings, totals.drops),
             *(diagnostics.of_last_set(status, unanswered_s, patience_s) for status in last_set),
         ]
         self._told = totals
+
+    def _sync(
+        self,
+        line: FrameLine,
+        settings: Settings,
+        totals: Totals,
+        sending: bool,
+        unanswered_s: float,
+        patience_s: float,
+    ) -> DiagnosticStatus:
+        sync, before = line.intake.sync, self._told
+        hint = diagnostics.stagger_hint(sync.stagger(), settings.max_spread_s)
+        if hint and not self._hinted:
+            self._warn(f"no set of all cameras: {hint}")
+        self._hinted = bool(hint)
+        return diagnostics.sync_status(totals, before, sync.buffered, sending, unanswered_s, patience_s, hint)
 
     def _pose(self, line: FrameLine, now_s: float) -> diagnostics.Pose:
         """Age by how long the newest stamp has stood still, whatever clock it is of."""

@@ -22,6 +22,7 @@ from operator import attrgetter
 from typing import Generic, TypeVar
 
 from tggbc_ros.ros.drops import Account
+from tggbc_ros.ros.images.stagger import Stagger, stagger
 
 Message = TypeVar("Message")
 _stamp = attrgetter("stamp_ns")
@@ -109,6 +110,10 @@ class CameraSync(Generic[Message]):
     def buffered(self) -> int:
         """How many images wait."""
         return sum(map(len, [*self._buffers.values(), *self._held.values()]))
+
+    def stagger(self) -> Stagger | None:
+        """The images nearest to one another, in a set or not; None: not known. Any thread may ask."""
+        return stagger({camera: tuple(seen) for camera, seen in self._recent.items()}, self._timeout_s)
 
     def add(self, camera: str, image: Stored[Message]) -> ImageSet[Message] | None:
         """Store an image; the set it completes, if it does."""
