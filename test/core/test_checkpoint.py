@@ -171,12 +171,14 @@ def test_a_long_list_is_cut_and_counted(official: dict[str, torch.Tensor]) -> No
     for key in backbone:
         del official[key]
     message = refusal(official)
-    assert f"{len(backbone)} missing: " in message and f" and {len(backbone) - 8} more" in message
+    needed = [key for key in backbone if not key.endswith("num_batches_tracked")]
+    assert f"{len(needed)} missing: " in message and f" and {len(needed) - 8} more" in message
     assert len(message) < 1000
 
 
-def test_only_the_auxiliary_head_is_ignored(official: dict[str, torch.Tensor]) -> None:
+def test_only_the_auxiliary_head_and_the_pixels_mean_are_ignored(official: dict[str, torch.Tensor]) -> None:
     official["img_roi_head.ltrb.bias"] = torch.zeros(4)
+    official["data_preprocessor.mean"] = torch.zeros(3, 1, 1)
     load_into(network(2), official)
     official["img_roi_tail.ltrb.bias"] = torch.zeros(4)
     assert "1 unexpected: img_roi_tail.ltrb.bias" in refusal(official)
@@ -231,6 +233,31 @@ def test_depth_bins_are_the_published_ones(official: dict[str, torch.Tensor]) ->
 def test_weights_that_are_not_finite_are_refused(official: dict[str, torch.Tensor]) -> None:
     official[HEAD + "time_embedding.0.bias"] = torch.full((256,), float("nan"))
     assert "1 with NaN or infinity: pts_bbox_head.time_embedding.0.bias" in refusal(official)
+
+
+def test_prefixes_and_a_missing_count_of_batches_do_not_matter(
+    source: StreamPETR, official: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    counted = {key for key in official if key.endswith("num_batches_tracked")}
+    assert counted
+    state = {f"module.model.{key}": value for key, value in official.items() if key not in counted}
+    torch.save({"model": {"module": state}, "epoch": 24}, tmp_path / "wrapped.pth")
+    target = network(2)
+    load_checkpoint(target, tmp_path / "wrapped.pth")
+    assert all(
+        torch.equal(value, target.state_dict()[name])
+        for name, value in source.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    )
+
+
+def test_strangers_are_refused_behind_prefixes_too(official: dict[str, torch.Tensor]) -> None:
+    state = {f"module.{key}": value for key, value in official.items()}
+    assert "1 unexpected: pts_bbox_head.x" in refusal({**state, "module.pts_bbox_head.x": torch.zeros(3)})
+    assert "1 unexpected: ema_unlike_any" in refusal({**state, "module.ema_unlike_any": torch.zeros(3)})
+    twice = {**official, **{f"ema.{key}": value for key, value in official.items()}}
+    with pytest.raises(CheckpointError, match=r"^checkpoint x.pth holds weights as … and ema.…; save a file"):
+        load_into(network(2), twice, source="checkpoint x.pth")
 
 
 def test_an_own_state_dict_is_judged_by_own_names(source: StreamPETR) -> None:

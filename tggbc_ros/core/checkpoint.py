@@ -21,11 +21,10 @@ import torch
 from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.core.model import StreamPETR
 from tggbc_ros.core.position import depth_bins
+from tggbc_ros.core.wrappings import State, bare, is_safetensors, weights_in, why_no_checkpoint, with_shared
 
-State = Mapping[str, torch.Tensor]
-
-IGNORED_PREFIX = "img_roi_head."  # 2D boxes, an auxiliary task of training
 LISTED_KEYS = 8
+UNUSED = ".num_batches_tracked"  # counts training steps; many converters leave it out
 RANDOM_SEED = 0
 CONSTANT_TOLERANCE = 1e-4
 LOSS_WEIGHTS = ("pts_bbox_head.code_weights", "pts_bbox_head.match_costs")  # of the ten box codes, in training
@@ -98,21 +97,40 @@ def sha256(path: Path) -> str:
 
 
 def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a .pth/.pt file, bare or under ``state_dict``, or of a .safetensors file, on the CPU.
+    """The tensors of a file of torch's or a .safetensors file, whatever its name ends with, on the CPU.
 
-    Nothing in the file is executed. Raises CheckpointError naming the file if it is missing, cut short,
-    not a checkpoint, or holds anything else than tensors.
+    They may lie bare, or under a key as `wrappings.weights_in` knows it. Nothing in the file is executed. Raises
+    CheckpointError naming the file if it is missing, cut short, not a checkpoint, or holds anything else than tensors.
     """
     if not path.is_file():
-        raise CheckpointError(f"checkpoint {path} {'is not a file' if path.exists() else 'does not exist'}")
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    state = content.get("state_dict", content) if isinstance(content, dict) else content
+        raise CheckpointError(f"checkpoint {path} {_why_no_file(path)}")
+    why = why_no_checkpoint(path)
+    if why:
+        raise CheckpointError(f"checkpoint {path} is damaged or not a checkpoint: {why}")
+    content = _read_safetensors(path) if _is_safetensors(path) else _read_torch(path)
+    try:
+        state = weights_in(content)
+    except ValueError as error:
+        raise CheckpointError(f"checkpoint {path} {error}") from error
     if not isinstance(state, dict):
         raise CheckpointError(f"checkpoint {path} holds a {type(state).__name__}, expected a state dict")
     strangers = [f"{key} ({type(item).__name__})" for key, item in state.items() if not isinstance(item, torch.Tensor)]
     if strangers or not state:
         raise CheckpointError(f"checkpoint {path} holds {_listing(strangers) or 'nothing'}, expected tensors by name")
     return dict(state)
+
+
+def _why_no_file(path: Path) -> str:
+    if path.is_symlink() and not path.exists():
+        return f"is a link to {path.readlink()}, which does not exist; git annex get or git lfs pull may fetch it"
+    return "is not a file" if path.exists() else "does not exist"
+
+
+def _is_safetensors(path: Path) -> bool:
+    """By its first bytes; what is neither goes by its name, to be refused as damaged."""
+    with path.open("rb") as file:
+        head = file.read(2)
+    return is_safetensors(path) or (path.suffix == ".safetensors" and head != b"PK" and head[:1] != b"\x80")
 
 
 def build_network(model: ModelConfig, path: Path | None) -> tuple[StreamPETR, str]:
@@ -135,17 +153,21 @@ def load_checkpoint(module: StreamPETR, path: Path) -> None:
 
 
 def load_into(module: StreamPETR, state: State, source: str = "state dict") -> None:
-    """Copy a state dict, with official keys or our own, into the module.
+    """Copy a state dict, with official keys or our own, into the module, bare of prefixes as `wrappings.bare` does it.
 
+    The batch norms' num_batches_tracked may be missing: no inference depends on it.
     Raises one CheckpointError that names ``source`` and lists all that is missing, unexpected, mis-shaped,
     not finite, or at odds with the module's configuration; the module is then as it was.
     """
+    try:
+        state = bare(state)
+    except ValueError as error:
+        raise CheckpointError(f"{source} {error}") from error
     own = module.state_dict()
     names = official_names(own, module.model) if is_official(state) else {key: key for key in own}
     constants = official_constants(module.model) if is_official(state) else {}
     expected = {key: own[name].shape for key, name in names.items()}
     expected.update((key, value.shape) for key, value in constants.items())
-    state = {key: value for key, value in state.items() if not key.startswith(IGNORED_PREFIX)}
     problems = [
         *_key_problems(state, expected),
         *_constant_problems(state, constants),
@@ -153,7 +175,7 @@ def load_into(module: StreamPETR, state: State, source: str = "state dict") -> N
     ]
     if problems:
         raise CheckpointError(f"{source} does not fit model {module.model.name}: " + "; ".join(problems))
-    module.load_state_dict({name: state[key] for key, name in names.items()})
+    module.load_state_dict({name: state.get(key, own[name]) for key, name in names.items()})
 
 
 def is_official(state: Iterable[str]) -> bool:
@@ -214,7 +236,7 @@ def _key_problems(state: State, expected: Mapping[str, torch.Size]) -> list[str]
     """One line for each way in which keys, shapes or numbers are not as expected."""
     shared = [key for key in state if key in expected]
     problems = {
-        "missing": [key for key in expected if key not in state],
+        "missing": [key for key in expected if key not in state and not key.endswith(UNUSED)],
         "unexpected": [key for key in state if key not in expected],
         "mis-shaped": [
             f"{key} {tuple(state[key].shape)} (expected {tuple(expected[key])})"
@@ -264,8 +286,9 @@ def _listing(items: Sequence[str]) -> str:
 def _read_torch(path: Path) -> Any:
     """Tensors and plain Python values, by torch's restricted unpickler; of classes, NumPy's arrays alone."""
     try:
-        with torch.serialization.safe_globals(_numpy_globals()):
-            return torch.load(path, map_location="cpu", weights_only=True)
+        # Not by its path: of a name that ends with .safetensors torch does not look into the file.
+        with torch.serialization.safe_globals(_numpy_globals()), path.open("rb") as file:
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         refused = re.search(r"GLOBAL ([\w.]+)", str(error))
         if refused is None:
@@ -301,12 +324,13 @@ def _numpy_globals() -> list[Any]:
 
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     try:
-        from safetensors import SafetensorError
+        from safetensors import SafetensorError, safe_open
         from safetensors.torch import load_file
     except ImportError as error:
         raise CheckpointError(f"checkpoint {path} needs the library safetensors: pip install safetensors") from error
     try:
-        state: dict[str, torch.Tensor] = load_file(path)
-        return state
+        with safe_open(path, "pt") as file:
+            kept_as = file.metadata() or {}
+        return dict(with_shared(load_file(path), kept_as))
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"checkpoint {path} is damaged or not a safetensors file: {_reason(error)}") from error
