@@ -41,7 +41,7 @@ def test_defaults_are_the_cores_own() -> None:
     budget = {"latency_budget_ms", "latency_budget_of"}
     prune = {"prune_schedule", "prune_layers", "prune_ratios", "prune_queries", "prune_reactivate"}
     others = {"carry_ratio", "carry_refresh", "score_threshold", "memory_interval_s", "pause_without_subscribers"}
-    others |= {"overlay_width", "overlay_kept_keys", "max_boxes"}
+    others |= {"allow_implausible_rig", "overlay_width", "overlay_kept_keys", "max_boxes"}
     others |= {"memory_max_gap_s", "memory_max_speed_mps", "memory_max_jump_m"}
     limits = {"stale_s", "min_rate_hz", "latency_warn_ms", "latency_error_ms"}
     assert keep | budget | prune | others | {f"diagnostics_{limit}" for limit in limits} == LIVE

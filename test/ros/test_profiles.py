@@ -39,6 +39,7 @@ from tggbc_ros.data.bags.bag_file import BagError, open_bag
 from tggbc_ros.ros.bags.bag_player import find_message_class
 from tggbc_ros.ros.detector_node import DetectorNode
 from tggbc_ros.ros.drops import Totals
+from tggbc_ros.ros.plausibility import Finding
 from tggbc_ros.tools.bag import main as bag_tool
 
 PROFILES = Path(__file__).parents[2] / "config" / "profiles"
@@ -50,10 +51,11 @@ pytestmark = pytest.mark.timeout(120)
 
 @dataclass(frozen=True)
 class Result:
-    """What the node published, in order, and its books."""
+    """What the node published, in order, its books, and what it found odd of the calibration."""
 
     boxes: list[BoundingBox3DArray]
     totals: Totals
+    odd: tuple[Finding, ...]
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +107,7 @@ class Player:
         if not line.account.totals().drops.get("image_zero_stamp"):
             self.spin_until(lambda: line.account.totals().sets_received == sets)
         self.spin_until(lambda: len(self.boxes) == line.account.totals().sets_published)
-        return Result(self.boxes, line.account.totals())
+        return Result(self.boxes, line.account.totals(), line.rig_check.found)
 
     def hand(self, topic: str, message: Any) -> None:
         for subscription in [found for found in self.node.subscriptions if found.topic_name == topic]:
@@ -154,13 +156,14 @@ def numbers(message: BoundingBox3DArray) -> np.ndarray:
 
 
 def same(found: Result, expected: Result) -> None:
-    """Equal boxes, in the same order; 5e-5 is what float32 makes of poses that were interpolated."""
+    """Equal boxes of a plausible rig, in the same order; 5e-5 is what float32 makes of poses that were interpolated."""
     assert len(found.boxes) == len(expected.boxes) > 0
     for ours, theirs in zip(expected.boxes, found.boxes, strict=True):
         assert theirs.header.frame_id == "base_link"
         assert [box.class_name for box in theirs.boxes] == [box.class_name for box in ours.boxes]
         assert len(ours.boxes) > 5
         np.testing.assert_allclose(numbers(theirs), numbers(ours), atol=5e-5)
+    assert found.odd == ()
 
 
 def set_drops(result: Result) -> dict[str, int]:

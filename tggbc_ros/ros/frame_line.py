@@ -25,6 +25,7 @@ from tggbc_ros.ros.output.outputs import Outputs
 from tggbc_ros.ros.output.overlay_topics import OverlayOptions, Scene
 from tggbc_ros.ros.output.report import Identity, frame_report
 from tggbc_ros.ros.params import Settings
+from tggbc_ros.ros.plausibility import Look, RigCheck
 from tggbc_ros.ros.poses.ego_pose import EgoPose, SetGeometry
 from tggbc_ros.ros.poses.passes import Pass, Passes
 from tggbc_ros.ros.worker import NewestWorker
@@ -62,6 +63,7 @@ class FrameLine:
         self._pass_in_memory = 0
         self.account = Account()
         self.times = StageTimes()
+        self.rig_check = RigCheck(node.get_logger().warning)
         self.last_step: StepReport | None = None
         self.last_missing: tuple[str, ...] = ()
         self.worker: NewestWorker[Task] = NewestWorker("inference", self._process, self._discard)
@@ -140,7 +142,10 @@ class FrameLine:
         watch.lap("images")
         geometry = self._geometry(images)
         images = self.intake.without(images, geometry.unplaced)
-        self.intake.note_use(images, unusable | geometry.unplaced)
+        impossible = self._impossible(images, pictures, geometry)
+        refused = {} if settings.allow_implausible_rig else impossible
+        images = self.intake.without(images, refused)
+        self.intake.note_use(images, unusable | geometry.unplaced | refused)
         watch.lap("poses")
         frame = self._frame(images, pictures, geometry)
         boxes, step = self._step(frame, settings)
@@ -165,6 +170,26 @@ class FrameLine:
     def _geometry(self, images: Images) -> SetGeometry:
         frame_ids = [image.message.header.frame_id for image in images.images]
         return self.poses.geometry(images.cameras, frame_ids, [image.stamp_ns for image in images.images])
+
+    def _impossible(
+        self, images: Images, pictures: Mapping[str, Picture], geometry: SetGeometry
+    ) -> dict[str, BadInputError]:
+        """The cameras whose calibration cannot be, and why; what is only odd is told in log and diagnostics."""
+        looks = {
+            camera: Look(
+                pictures[camera].pixels.shape[:2],
+                pictures[camera].intrinsics,
+                pictures[camera].told,
+                geometry.cam2base[camera],
+                image.message.header.frame_id,
+            )
+            for camera, image in zip(images.cameras, images.images, strict=True)
+        }
+        return {
+            found.camera: BadInputError("implausible_rig", f"{found.text}; allow_implausible_rig infers all the same")
+            for found in self.rig_check.check(looks, geometry.lidar2base)
+            if found.impossible and found.camera in looks
+        }
 
     def _frame(self, images: Images, pictures: Mapping[str, Picture], geometry: SetGeometry) -> CameraFrame:
         """All of it as the core takes it; raises BadInputError where it makes no sense."""

@@ -114,6 +114,9 @@ class Settings:
     calibration_file: str = parameter(
         "", "YAML file with the cameras' intrinsics and mountings, used where CameraInfo or TF is missing."
     )
+    allow_implausible_rig: bool = parameter(
+        False, "Infer with a calibration that cannot be, too: it is refused otherwise, and told in any case.", live=True
+    )
     output_frame: str = parameter("base_link", "Frame of what is published.")
     pose_timeout_s: float = parameter(
         0.5, "How long a set waits for transforms on their way, and for a camera's first CameraInfo.", span=(0.0, 10.0)

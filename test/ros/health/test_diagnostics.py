@@ -31,6 +31,7 @@ from tggbc_ros.ros.images.camera_topics import Feed
 from tggbc_ros.ros.images.stagger import Stagger
 from tggbc_ros.ros.output.report import Identity
 from tggbc_ros.ros.params import Settings
+from tggbc_ros.ros.plausibility import Finding
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
@@ -313,3 +314,20 @@ def test_cameras_too_far_apart_in_time_are_told_by_how_much(spread_s: float, per
 
 def test_without_a_stagger_there_is_no_hint() -> None:
     assert stagger_hint(None, 0.05) == ""
+
+
+@pytest.mark.parametrize(
+    ("impossible", "allowed", "level", "word"),
+    [(False, False, WARN, "implausible"), (True, False, ERROR, "impossible"), (True, True, WARN, "impossible")],
+)
+def test_an_odd_calibration_names_camera_and_number(impossible: bool, allowed: bool, level: bytes, word: str) -> None:
+    odd = [
+        Finding("CAM_BACK", "rolled", "is rolled by 90 degrees"),
+        Finding("CAM_FRONT", "aspect", "is of 160x120 pixels", impossible),
+    ]
+    status = rig_status(["CAM_FRONT", "CAM_BACK"], ["CAM_BACK"], {}, odd, allowed)
+    assert status.level == level
+    assert status.message.startswith(f"{word}: CAM_{'FRONT' if impossible else 'BACK'}: is ")
+    assert status.message.endswith("(and 1 more, see the values)")
+    assert values_of(status)["implausible: CAM_BACK: rolled"] == "is rolled by 90 degrees"
+    assert rig_status(["CAM_FRONT"], [], {}, odd[:1]).message == "implausible: CAM_BACK: is rolled by 90 degrees"

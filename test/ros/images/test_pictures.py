@@ -24,6 +24,7 @@ from tggbc_ros.ros.images.image_decoder import ImageDecoder
 from tggbc_ros.ros.images.lenses import make_lens
 from tggbc_ros.ros.images.pictures import Pictures
 from tggbc_ros.ros.params import CAMERAS
+from tggbc_ros.ros.plausibility import Told
 
 NO_MASKS = EgoMasks({}, TINY)
 
@@ -145,3 +146,16 @@ def test_the_mask_goes_the_way_of_the_image() -> None:
     lens = make_lens(info, bgr_image(jpeg("CAM_FRONT", 1)))
     straight = EgoMasks({"CAM_FRONT": lens.straighten(mask, cv2.INTER_NEAREST)}, TINY)
     np.testing.assert_array_equal(found.cells, straight.cells("CAM_FRONT", (HEIGHT, WIDTH), None))
+
+
+def test_what_camera_info_told_of_the_image_goes_along() -> None:
+    """Sizes as published, K's focal lengths in them; of images that P speaks of none."""
+    info = camera_info("CAM_FRONT", 1)
+    info.height = 120
+    found = of({"CAM_FRONT": info}).make("CAM_FRONT", jpeg("CAM_FRONT", 1))
+    assert found.told == Told((120, WIDTH), (HEIGHT, WIDTH), (120.0, pytest.approx(118.0 * HEIGHT / 120)))
+    info.width = info.height = 0
+    assert of({"CAM_FRONT": info}).make("CAM_FRONT", jpeg("CAM_FRONT", 1)).told.size == (HEIGHT, WIDTH)
+    info.p = [130.0, 0.0, 80.0, 0.0, 0.0, 100.0, 45.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    rectified = Pictures(None, {"CAM_FRONT": info}.get, {}, NO_MASKS, rectified=True)
+    assert rectified.make("CAM_FRONT", jpeg("CAM_FRONT", 1)).told.focal is None

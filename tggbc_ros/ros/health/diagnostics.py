@@ -16,6 +16,7 @@ from tggbc_ros.ros.images.camera_topics import Feed
 from tggbc_ros.ros.images.stagger import Stagger
 from tggbc_ros.ros.output.report import Identity
 from tggbc_ros.ros.params import MAX_SPREAD_SPAN, Settings
+from tggbc_ros.ros.plausibility import Finding
 
 NO_FAULTS = ("set_superseded", "set_paused")
 """Sets that are not inferred on purpose: the network is slower than the cameras, or nobody listens."""
@@ -117,10 +118,26 @@ def _age(then_s: float | None, now_s: float) -> str:
     return "" if then_s is None else f"{now_s - then_s:.3f}"
 
 
-def rig_status(cameras: Sequence[str], missing: Sequence[str], hidden: Mapping[str, float]) -> DiagnosticStatus:
-    """Which cameras the last published set went without, a warning; hidden: share of cells an ego mask hides."""
-    values = {"cameras": len(cameras), "missing": " ".join(missing)}
+def rig_status(
+    cameras: Sequence[str],
+    missing: Sequence[str],
+    hidden: Mapping[str, float],
+    odd: Sequence[Finding] = (),
+    allowed: bool = False,
+) -> DiagnosticStatus:
+    """Which cameras the last published set went without, a warning; hidden: share of cells an ego mask hides.
+
+    odd: what is implausible of the calibration, a warning, or an error where it cannot be and is not allowed.
+    """
+    values: dict[str, object] = {"cameras": len(cameras), "missing": " ".join(missing)}
     values |= {f"hidden: {camera}": f"{share:.3f}" for camera, share in hidden.items()}
+    values |= {f"implausible: {one.camera}: {one.kind}": one.text for one in odd}
+    if odd:
+        worst = max(odd, key=lambda one: one.impossible)
+        refused = worst.impossible and not allowed
+        others = f" (and {len(odd) - 1} more, see the values)" if len(odd) > 1 else ""
+        message = f"{'impossible' if worst.impossible else 'implausible'}: {worst.camera}: {worst.text}{others}"
+        return status("rig", ERROR if refused else WARN, message, values)
     if missing:
         return status("rig", WARN, f"without {', '.join(missing)}", values)
     return status("rig", OK, f"{len(cameras)} cameras", values)

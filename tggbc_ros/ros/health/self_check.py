@@ -85,7 +85,9 @@ class SelfCheck:
         patience_s = diagnostics.answer_patience_s(spreads, settings)
         unanswered_s = self._published.age_s(totals.sets_published, now_s, excused=nothing_expected)
         last_set = (
-            diagnostics.rig_status(list(feeds), line.last_missing, hidden),
+            diagnostics.rig_status(
+                list(feeds), line.last_missing, hidden, line.rig_check.found, settings.allow_implausible_rig
+            ),
             diagnostics.memory_status(totals, before, line.last_step),
             diagnostics.stage_status(spreads, settings),
             diagnostics.pruning_status(settings.pruning(), line.last_step),

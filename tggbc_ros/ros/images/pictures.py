@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -17,6 +18,7 @@ from tggbc_ros.ros.calibration_file import CameraCalibration
 from tggbc_ros.ros.drops import BadInputError
 from tggbc_ros.ros.images.ego_mask import EgoMasks
 from tggbc_ros.ros.images.lenses import Lenses, rectified_intrinsics
+from tggbc_ros.ros.plausibility import Told
 
 Message: TypeAlias = Image | CompressedImage
 
@@ -25,12 +27,13 @@ Message: TypeAlias = Image | CompressedImage
 class Picture:
     """One camera's image. pixels: [height, width, 3], BGR, a pinhole's. intrinsics: [3, 3], in those pixels.
 
-    cells: [rows, columns] that the vehicle's own body leaves free; None: all of them.
+    cells: [rows, columns] that the vehicle's own body leaves free; None: all of them. told: what CameraInfo said.
     """
 
     pixels: convert.Pixels
     intrinsics: Array
     cells: Mask | None
+    told: Told
 
 
 class Pictures:
@@ -72,10 +75,11 @@ class Pictures:
         pixels, info = found.pixels, convert.with_size(self._info(camera), found.full_size)
         lens = None if self._rectified else self._lenses.lens(camera, info, pixels)
         cells = self._masks.cells(camera, pixels.shape[:2], lens)
+        told = _told(info, found, self._rectified)
         if lens is None:
             matrix = rectified_intrinsics(info, pixels) if self._rectified else convert.intrinsics(info, pixels)
-            return Picture(pixels, matrix, cells)
-        return Picture(lens.straighten(pixels), lens.intrinsics, cells)
+            return Picture(pixels, matrix, cells, told)
+        return Picture(lens.straighten(pixels), lens.intrinsics, cells, told)
 
     def _info(self, camera: str) -> CameraInfo:
         info = self._published(camera)
@@ -84,3 +88,12 @@ class Pictures:
         if info is None:
             raise BadInputError("no_camera_info", "none received")
         return info
+
+
+def _told(info: CameraInfo, found: convert.Decoded, rectified: bool) -> Told:
+    """What CameraInfo says of the image as published. Focal lengths are K's: P may stretch what it straightens."""
+    said = convert.window(info)
+    scale = said.to_image(*found.full_size)
+    fx, fy = float(info.k[0] * scale[0, 0]), float(info.k[4] * scale[1, 1])
+    usable = not rectified and 0 < fx < math.inf and 0 < fy < math.inf
+    return Told(said.size, found.full_size, (fx, fy) if usable else None)

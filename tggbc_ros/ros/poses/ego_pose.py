@@ -39,12 +39,15 @@ class SetGeometry:
     lidar2cam: camera -> [4, 4], lidar frame at the reference time -> the camera at its own stamp.
     lidar2global: [4, 4], at the reference time. lidar2output: [4, 4], for what is published.
     unplaced: cameras that nobody knows the place of, which the set goes without, and why.
+    cam2base: camera -> [4, 4], and lidar2base: [4, 4], the mountings that the others are made of.
     """
 
     lidar2cam: Mapping[str, Array]
     lidar2global: Array
     lidar2output: Array
     unplaced: Mapping[str, BadInputError]
+    cam2base: Mapping[str, Array]
+    lidar2base: Array
 
 
 class EgoPose:
@@ -125,7 +128,7 @@ class EgoPose:
             for camera, stamp_ns in placed_ns.items()
         }
         lidar2output = self._lidar2output(ego2global, lidar2ego, reference_ns, deadline_s)
-        return SetGeometry(lidar2cam, lidar2global, lidar2output, unplaced)
+        return SetGeometry(lidar2cam, lidar2global, lidar2output, unplaced, cam2ego, lidar2ego)
 
     def _mountings(
         self, frame_ids: Mapping[str, str], lidar2ego: Array, deadline_s: float
