@@ -55,7 +55,7 @@ class Result:
 
     boxes: list[BoundingBox3DArray]
     totals: Totals
-    odd: tuple[Finding, ...]
+    odd: tuple[Finding, ...] = ()
 
 
 @pytest.fixture(scope="module")
