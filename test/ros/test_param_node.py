@@ -35,7 +35,7 @@ def active(context: Context) -> Iterator[DetectorNode]:
     """A node that is active and has no camera; with a parameter that is read-only, as QoS overrides are."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(MODELS, TINY.name, TINY)
-        values = [Parameter("model", value="tiny")]
+        values = [Parameter("model", value="tiny"), Parameter("global_frame", value="7")]
         node = DetectorNode(
             lambda *_: load_network("torch", TINY, None, "cpu", True), context=context, parameter_overrides=values
         )
@@ -77,7 +77,7 @@ def test_every_parameter_has_a_value_from_the_start(active: DetectorNode) -> Non
 
 
 def test_a_dump_is_loaded_into_the_active_node_without_a_change(active: DetectorNode, tmp_path: Path) -> None:
-    """Also numbers that YAML writes in a way that the loader takes for texts, and what cannot change any more."""
+    """Numbers that the loader takes for texts, texts that it takes for numbers, and what cannot change any more, too."""
     set_by_text(active, "score_threshold", "1.0e-05")
     before = all_values(active)
     settings = active.settings
