@@ -77,7 +77,7 @@ def test_every_parameter_has_a_value_from_the_start(active: DetectorNode) -> Non
 
 
 def test_a_dump_is_loaded_into_the_active_node_without_a_change(active: DetectorNode, tmp_path: Path) -> None:
-    """Numbers that the loader takes for texts, texts that it takes for numbers, and what cannot change any more, too."""
+    """Numbers that the loader takes for texts, texts that it takes for numbers, and what cannot change any more."""
     set_by_text(active, "score_threshold", "1.0e-05")
     before = all_values(active)
     settings = active.settings
