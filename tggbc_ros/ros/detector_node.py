@@ -40,7 +40,7 @@ from tggbc_ros.ros.health.ticker import Ticker
 from tggbc_ros.ros.images.camera_sync import BACKWARD_JUMP_NS
 from tggbc_ros.ros.images.ego_mask import EgoMasks, load_ego_masks
 from tggbc_ros.ros.output.outputs import Outputs
-from tggbc_ros.ros.output.report import Identity
+from tggbc_ros.ros.output.report import Identity, engine_name
 from tggbc_ros.ros.params import Settings
 
 DIAGNOSTICS_PERIOD_S = 1.0
@@ -131,7 +131,9 @@ class DetectorNode(LifecycleNode):
             self._outputs = Outputs(self, model, settings.camera_names)
         except (ValueError, OSError, ImportError, RuntimeError, MemoryError, FloatingPointError) as error:
             return " ".join(str(error).split()) or type(error).__name__
-        self._identity = Identity(model.name, network.weights, settings.backend, str(network.device))
+        self._identity = Identity(
+            model.name, network.weights, engine_name(settings.backend, network.precision), str(network.device)
+        )
         self._detector = Detector(network, *configs)
         self.get_logger().info(f"{model.name} on {network.device}, weights {network.weights}")
         self.get_logger().info(f"the network ran once, to warm up, in {warmed_up_s:.2f} s")

@@ -274,6 +274,14 @@ def test_node_and_network() -> None:
     assert network_status(None, {}).message == "not loaded"
 
 
+@pytest.mark.parametrize(("beyond", "level"), [(None, OK), (0.004, OK), (0.0201, WARN)])
+def test_images_unlike_those_that_int8_was_calibrated_on(beyond: float | None, level: bytes) -> None:
+    found = network_status(Identity("demo", "demo.safetensors 12ab", "openvino_int8", "cpu"), {}, beyond)
+    assert found.level == level
+    assert ("2.0% of them beyond its ranges" in found.message) == (level == WARN)
+    assert any(pair.key == "beyond calibration" for pair in found.values) == (beyond is not None)
+
+
 @pytest.mark.parametrize(
     ("full_name", "expected"),
     [

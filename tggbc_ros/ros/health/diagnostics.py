@@ -24,6 +24,9 @@ NO_FAULTS = ("set_superseded", "set_paused")
 WITHIN_A_PERIOD, OTHER_CLOCK_PERIODS = 0.9, 10
 """Cameras take turns within a period; what is further apart are different moments, or clocks."""
 
+BEYOND_CALIBRATION = 0.02
+"""Share of a frame; on drives like those calibrated on, of other seeds and difficulties, it stays below 0.01."""
+
 POSE_DROPS = ("set_pose", "transform", "odometry")
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -61,14 +64,25 @@ def node_status(state: str, worker_alive: bool, paused: bool, draws: bool = True
     return status("node", OK if state == "active" else WARN, state, values)
 
 
-def network_status(identity: Identity | None, memory_mb: Mapping[str, float]) -> DiagnosticStatus:
-    """Which network, with which weights, and what the process holds of memory."""
+def network_status(
+    identity: Identity | None, memory_mb: Mapping[str, float], beyond: float | None = None
+) -> DiagnosticStatus:
+    """Which network, with which weights, and what the process holds of memory.
+
+    beyond: of an encoder in int8, how much of the last frame lay beyond what it was calibrated on.
+    """
     sizes = {name: f"{size:.0f}" for name, size in memory_mb.items()}
     if identity is None:
         return status("network", WARN, "not loaded", sizes)
     random = identity.weights == "RANDOM"
     message = "RANDOM weights: boxes mean nothing" if random else identity.weights
-    return status("network", WARN if random else OK, message, vars(identity) | sizes)
+    values = vars(identity) | sizes
+    if beyond is not None:
+        values |= {"beyond calibration": f"{beyond:.2%}"}
+    if not random and beyond is not None and beyond > BEYOND_CALIBRATION:
+        said = f"images are unlike those that int8 was calibrated on: {beyond:.1%} of them beyond its ranges"
+        return status("network", WARN, f"{said}; calibrate on such images, too", values)
+    return status("network", WARN if random else OK, message, values)
 
 
 def camera_status(

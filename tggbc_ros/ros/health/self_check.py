@@ -62,11 +62,16 @@ class SelfCheck:
         alive = line is not None and line.worker.is_alive()
         paused = line is not None and line.paused
         draws = line is None or line.draws
+        step = line.last_step if line is not None else None
         array = DiagnosticArray()
         array.header.stamp = stamp
         array.status = [
             diagnostics.node_status(state, alive, paused, draws),
-            diagnostics.network_status(identity, memory_use_mb(identity.device if identity else "cpu")),
+            diagnostics.network_status(
+                identity,
+                memory_use_mb(identity.device if identity else "cpu"),
+                step.beyond_calibration if step else None,
+            ),
         ]
         if line is not None:
             self._add_line(array, settings, line, hidden)

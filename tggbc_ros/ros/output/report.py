@@ -15,12 +15,18 @@ from tggbc_ros.ros.drops import Totals
 
 @dataclass(frozen=True)
 class Identity:
-    """What runs: model configuration, weights (file and hash, or RANDOM), backend and device."""
+    """What runs: model configuration, weights (file and hash, or RANDOM), backend (as `engine_name`) and device."""
 
     model: str
     weights: str
     backend: str
     device: str
+
+
+def engine_name(backend: str, precision: str) -> str:
+    """The backend, and the precision of the image encoder where its name does not tell it, as of an export in int8."""
+    told = precision == "fp32" or backend.endswith(f"_{precision}")
+    return backend if told else f"{backend}, encoder in {precision}"
 
 
 def frame_report(
