@@ -8,10 +8,10 @@
 
 ``camera2lidar`` may stand in place of ``camera2base``. ``distortion: [k1, k2, p1, p2, k3]`` may stand there too, for
 images that are not rectified; ``distortion_model`` then says whether it is a plumb_bob (that is the default) or another
-model of CameraInfo, by any name and with as many coefficients as ``ros/distortion.py`` knows. ``projection: [fx, fy, cx,
-cy]``, from CameraInfo.P, says which intrinsics the images are to have once the distortion is out of them; without it
-they keep theirs. Of cameras that publish a part of the sensor's image (CameraInfo's roi and binning) the file speaks as
-of that part alone.
+model of CameraInfo, by any name and with as many coefficients as ``ros/distortion.py`` knows. ``projection: [fx, fy,
+cx, cy]``, from CameraInfo.P, says which intrinsics the images are to have once the distortion is out of them; without
+it they keep theirs. Of cameras that publish a part of the sensor's image (CameraInfo's roi and binning) the file speaks
+as of that part alone.
 """
 
 from __future__ import annotations
