@@ -12,11 +12,13 @@ from rclpy.lifecycle import LifecycleNode
 from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.ros.calibration_file import CameraCalibration
 from tggbc_ros.ros.drops import Account, BadInputError
+from tggbc_ros.ros.images.camera_feed import Feed
 from tggbc_ros.ros.images.camera_sync import CameraSync, ImageSet, Stored
-from tggbc_ros.ros.images.camera_topics import CameraTopics, Feed
+from tggbc_ros.ros.images.camera_topics import CameraTopics
 from tggbc_ros.ros.images.ego_mask import EgoMasks
 from tggbc_ros.ros.images.image_decoder import Decoding, ImageDecoder
 from tggbc_ros.ros.images.pictures import Message, Picture, Pictures
+from tggbc_ros.ros.images.source_choice import LACKS_COLOURS, UNUSABLE
 from tggbc_ros.ros.params import Settings
 
 Images: TypeAlias = ImageSet[Decoding]
@@ -95,9 +97,21 @@ class Intake:
         for camera, image in zip(images.cameras, images.images, strict=True):
             try:
                 pictures[camera] = image.message.result()
+                self._note_colours(camera, image.message.kind, pictures[camera].lacks)
             except BadInputError as error:
                 unusable[camera] = error
+                if error.cause == "bad_encoding":
+                    self._topics.rate(camera, image.message.kind, UNUSABLE)
         return pictures, unusable
+
+    def _note_colours(self, camera: str, kind: type[Message], lacks: str) -> None:
+        """An image without colours is used, is named, and is second choice."""
+        feed = self.feeds[camera]
+        if lacks:
+            self._topics.rate(camera, kind, LACKS_COLOURS)
+        if lacks and lacks != feed.lacks:
+            self._node.get_logger().warning(f"{camera}: images have no colours of their own: {lacks}")
+        feed.lacks = lacks
 
     def without(self, images: Images, errors: Mapping[str, BadInputError]) -> Images:
         """The set without the cameras of ``errors``; raises the first of these where too few are left."""

@@ -12,6 +12,7 @@ from tggbc_ros.core.types import Array
 from tggbc_ros.ros.convert import Pixels, in_image, intrinsics, is_camera_matrix
 from tggbc_ros.ros.distortion import Distortion, distortion, is_distorted
 from tggbc_ros.ros.drops import BadInputError
+from tggbc_ros.ros.foreign import foreign
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +28,8 @@ class Lens:
 
     def straighten(self, pixels: Pixels, interpolation: int = cv2.INTER_LINEAR) -> Pixels:
         """The image [height, width, 3] or a mask [height, width] without distortion; 0 where nothing was seen."""
-        return np.asarray(cv2.remap(pixels, *self.maps, interpolation), np.uint8)
+        with foreign("bad_image", "OpenCV cannot straighten it"):
+            return np.asarray(cv2.remap(pixels, *self.maps, interpolation), np.uint8)
 
 
 class Lenses:
@@ -63,12 +65,9 @@ def make_lens(info: CameraInfo, image: Pixels) -> Lens:
     matrix = intrinsics(info, image)
     straight = _straight_intrinsics(info, image, matrix)
     size = image.shape[1], image.shape[0]
-    model = cv2.fisheye if bend.fisheye else cv2
-    try:
+    with foreign("bad_camera_info", f"calibration of {info.header.frame_id!r} has no map from K {matrix.tolist()}"):
+        model = cv2.fisheye if bend.fisheye else cv2
         maps = model.initUndistortRectifyMap(matrix, bend.coefficients, np.eye(3), straight, size, cv2.CV_16SC2)
-    except cv2.error as error:
-        found = f"calibration of {info.header.frame_id!r} has no map from K {matrix.tolist()}: {error}"
-        raise BadInputError("bad_camera_info", found) from error
     return Lens(straight, maps)
 
 
