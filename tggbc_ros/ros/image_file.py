@@ -107,14 +107,13 @@ def _decode_png(data: bytes, size: tuple[int, int], by: int, grey: bool) -> Pixe
 
 
 def _check_chunks(data: bytes, named: str) -> None:
-    """Every chunk of the picture itself is whole, by its checksum, up to the last; what follows is not looked at."""
+    """Every chunk up to the last is whole, by its checksum; what follows that is not looked at."""
     at, kind = PNG_HEAD, b""
     while kind != b"IEND":
         end = at + 12 + int.from_bytes(data[at : at + 4], "big")
         if end > len(data) or at + 12 > len(data):
             raise BadInputError("bad_image", f"{named} is cut off in its chunk at byte {at}")
         kind = data[at + 4 : at + 8]
-        sound = zlib.crc32(data[at + 4 : end - 4]) == int.from_bytes(data[end - 4 : end], "big")
-        if not sound and kind[:1].isupper():
+        if zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
             raise BadInputError("bad_image", f"{named} is damaged: the checksum of {kind!r} at byte {at} is wrong")
         at = end

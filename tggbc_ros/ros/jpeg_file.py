@@ -14,8 +14,11 @@ from tggbc_ros.ros.drops import BadInputError
 from tggbc_ros.ros.foreign import foreign
 
 END = b"\xff\xd9"
-HARMLESS = re.compile(r"unknown JFIF revision|Unknown Adobe color|Invalid SOS parameters|bad ICC marker")
-"""What libjpeg complains of without losing a pixel: heads that are not quite by the book. All else is a loss."""
+HARMLESS = re.compile("Invalid SOS parameters")
+"""What libjpeg complains of without losing a pixel. All else is a loss, but for `EXTRANEOUS` padding."""
+
+OTHERS_TAKE = re.compile("subsampling|unknown JFIF revision|Unknown Adobe color transform")
+"""What libjpeg-turbo's own interface refuses by a file's head, though libjpeg decodes it."""
 
 EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker")
 ROUNDED_UP = 4
@@ -68,21 +71,20 @@ def _decode_again(
 ) -> npt.NDArray[np.uint8] | None:
     """What the decoder complained of without need; raises ``error`` in other words where there was need.
 
-    OpenCV takes the few layouts of colours that libjpeg-turbo's own interface refuses; of these no damage is seen, but
-    for the lack of an end.
+    OpenCV decodes the few heads that are not quite by the book; of these no damage is seen, but for the lack of an end.
     """
     complaint = error.detail
-    if "subsampling" not in complaint:
+    if not OTHERS_TAKE.search(complaint):
         if not (HARMLESS.search(complaint) or _is_padding(complaint, data)):
             raise BadInputError("bad_image", f"{named} is damaged or cut off: {complaint}") from error
         with foreign("bad_image", named):
             return _decode(data, shape, strict=False)
-    if END not in data:
+    if _scan(data) is None:
         raise BadInputError("bad_image", f"{named} is cut off: it has no end") from error
+    flags = cv2.IMREAD_GRAYSCALE if shape[2] == 1 else DECODE_FLAGS[by]
     with foreign("bad_image", named):
-        flags = cv2.IMREAD_GRAYSCALE if shape[2] == 1 else DECODE_FLAGS[by]
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
-        return None if pixels is None else np.asarray(pixels, np.uint8).reshape(*pixels.shape[:2], shape[2])
+    return None if pixels is None else np.asarray(pixels, np.uint8).reshape(*pixels.shape[:2], shape[2])
 
 
 def _is_padding(complaint: str, data: bytes) -> bool:
@@ -90,8 +92,7 @@ def _is_padding(complaint: str, data: bytes) -> bool:
     found = EXTRANEOUS.search(complaint)
     if found is None:
         return False
-    scan = data[: data.find(END, data.find(bytes([0xFF, START_OF_SCAN])))].rstrip(b"\xff")
-    left = scan[-int(found[1]) :]
+    left = (_scan(data) or b"").rstrip(b"\xff")[-int(found[1]) :]
     return len(left) <= ROUNDED_UP or left == left[:1] * len(left)
 
 
@@ -107,12 +108,18 @@ def _is_blanked(data: bytes) -> bool:
         if marker == DEFINE_TABLES:
             tables |= _first_symbols(data[at:end])
         elif marker == START_OF_SCAN:
-            scan = data[end : data.find(END, end)]
             first_table = 0x10 | (data[at + 2] & 0x0F)
-            return BLANK in scan and bool(tables.get(first_table, 1) & 0x0F)
+            return BLANK in (_scan(data) or b"") and bool(tables.get(first_table, 1) & 0x0F)
         elif 0xC0 <= marker <= 0xCF and marker not in SEQUENTIAL:
             return False
     return False
+
+
+def _scan(data: bytes) -> bytes | None:
+    """What stands between the head and the end of the image; None without an end."""
+    start = next((end for marker, _, end in _segments(data) if marker == START_OF_SCAN), len(data))
+    stop = data.find(END, start)
+    return None if stop < 0 else data[start:stop]
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:

@@ -63,8 +63,12 @@ class SourceChoice(Generic[Topic]):
 
     def is_silent(self, now_s: float) -> bool:
         """Whether nothing comes on the current topic."""
+        return now_s - self._last_s() >= SILENT_S
+
+    def _last_s(self) -> float:
+        """When the last image came on the current topic, or when that was taken up."""
         came_s = self._came_s.get(self.current) if self.current is not None else None
-        return now_s - (came_s[-1] if came_s else self._since_s) >= SILENT_S
+        return came_s[-1] if came_s else self._since_s
 
     def _take(self, topic: Topic, now_s: float) -> None:
         if topic != self.current:
@@ -72,8 +76,9 @@ class SourceChoice(Generic[Topic]):
             self._came_s[topic] = deque(maxlen=2)
 
     def _wins(self, topic: Topic, now_s: float) -> bool:
-        first_s, last_s = self._came_s[topic]
-        return self.is_silent(now_s) or (self._is_better(topic) and last_s - first_s < SILENT_S)
+        first_s, second_s = self._came_s[topic]
+        meanwhile = first_s > self._last_s() and self.is_silent(now_s)
+        return meanwhile or (self._is_better(topic) and second_s - first_s < SILENT_S)
 
     def _is_better(self, topic: Topic) -> bool:
         return self.current is not None and self._place(topic) < self._place(self.current)
