@@ -250,7 +250,7 @@ BROKEN = {
     "at the start": "class CvBridge:\n def __init__(self): raise RuntimeError('no OpenCV')",
     "at the call": "class CvBridge:\n def imgmsg_to_cv2(self, *given): raise SystemError('bad argument')",
     "nothing": "class CvBridge:\n def imgmsg_to_cv2(self, *given): return None",
-    "another size": "import numpy as n\nclass CvBridge:\n def imgmsg_to_cv2(self, *given): return n.zeros((2, 2, 3), 'B')",
+    "another size": "import numpy as n\nclass CvBridge:\n def imgmsg_to_cv2(self, *_): return n.zeros((2, 2, 3), 'B')",
     "another type": "import numpy as n\nclass CvBridge:\n def imgmsg_to_cv2(self, *given): return n.zeros((6, 8, 3))",
 }
 

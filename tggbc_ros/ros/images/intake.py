@@ -23,6 +23,9 @@ from tggbc_ros.ros.params import Settings
 
 Images: TypeAlias = ImageSet[Decoding]
 INFO_POLL_S = 0.005
+LOST_INFO_S = 3.0
+"""So long a camera's first CameraInfo is waited for, though images come, while somebody publishes it."""
+
 LOG_PERIOD_S = 5.0
 
 
@@ -147,10 +150,16 @@ class Intake:
             self._on_set(images)
 
     def _wait_for_info(self, images: Images) -> None:
-        """A first CameraInfo may come after the first image, as a pose may; a camera without is waited for once."""
-        deadline_s = time.monotonic() + self._current().pose_timeout_s
+        """A first CameraInfo may come after the first image, as a pose may; a camera without is waited for once.
+
+        For longer where it is published: among raw images it is often lost, and the next one comes with the next image.
+        """
+        began_s, timeout_s = time.monotonic(), self._current().pose_timeout_s
         while True:
             without = {camera for camera in images.cameras if not self._pictures.is_calibrated(camera)}
-            if without <= self._without_info or time.monotonic() > deadline_s or self._stopping.wait(INFO_POLL_S):
+            published = all(self.feeds[camera].info_source for camera in without)
+            patience_s = max(timeout_s, LOST_INFO_S) if published else timeout_s
+            waited = time.monotonic() > began_s + patience_s
+            if without <= self._without_info or waited or self._stopping.wait(INFO_POLL_S):
                 break
         self._without_info |= without
