@@ -139,7 +139,7 @@ def test_what_follows_a_pngs_last_chunk_is_harmless(tail: bytes) -> None:
 def test_a_png_with_a_loss_inside_is_refused(what: str, count: int) -> None:
     middle = len(PNG) // 2
     inside = {"cut": b"", "zeroed": bytes(count), "flipped": bytes(255 - each for each in PNG[middle : middle + count])}
-    with pytest.raises(BadInputError, match="bad_image: PNG of 96x64, .* is (damaged|cut off)"):
+    with pytest.raises(BadInputError, match="bad_image: PNG of 96x64 is (damaged|cut off)"):
         decode_file(PNG[:middle] + inside[what] + PNG[middle + count :], "png")
 
 

@@ -127,7 +127,7 @@ def test_what_is_lost_inside_is_found_though_the_end_is_there(
 @pytest.mark.parametrize("damage", [cut, erased])
 def test_losses_in_a_progressive_scan(damage: Callable[[bytes, int, int], bytes]) -> None:
     data = FILES["progressive"]
-    with pytest.raises(BadInputError, match="damaged or cut off"):
+    with pytest.raises(BadInputError, match="is damaged: "):
         decode_jpeg(damage(data, data.index(b"\xff\xda") + 100, 300), SIZE)
 
 
@@ -159,7 +159,7 @@ def test_a_head_that_is_not_by_the_book_costs_nothing() -> None:
     scan[PLAIN.index(b"\xff\xda") + 12] = 0  # its last coefficient, which only progressive files need
     for data in (version, scan):
         np.testing.assert_array_equal(decode_jpeg(bytes(data), SIZE), decode_jpeg(PLAIN, SIZE))
-    with pytest.raises(BadInputError, match="cut off: it has no end"):
+    with pytest.raises(BadInputError, match="cut off after .* bytes: it has no end"):
         decode_jpeg(bytes(version[:-2]), SIZE)
 
 

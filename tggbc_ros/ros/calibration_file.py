@@ -162,7 +162,7 @@ def _distortion(where: str, given: Mapping[str, Any]) -> tuple[tuple[float, ...]
     try:
         distortion(model, numbers)
     except BadInputError as error:
-        raise ValueError(f"{where}: distortion: {error.detail}") from error
+        raise ValueError(f"{where}: {error.detail}") from error
     return numbers, model
 
 

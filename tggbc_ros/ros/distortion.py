@@ -58,14 +58,14 @@ def distortion(model: str, coefficients: Sequence[float]) -> Distortion | None:
     values, known = np.array(coefficients, np.float64), NAMES.get(_key(model))
     if not _bends(model, coefficients):
         return None
-    said = f"distortion_model {model!r} with d {values.tolist()}"
     if known is None:
-        raise BadInputError("unknown_distortion", f"{said}, expected one of {', '.join(COEFFICIENTS)}, or d all 0")
+        expected = f"expected one of {', '.join(COEFFICIENTS)}, or d all 0"
+        raise BadInputError("unknown_distortion", f"distortion_model is {model!r}, {expected}; d is {values.tolist()}")
     counts = COEFFICIENTS[known]
     count = next((count for count in counts if count <= len(values) and not values[count:].any()), None)
     if count is None or not np.isfinite(values).all():
-        expected = f"{' or '.join(map(str, counts))} finite numbers for {known}, all others 0 behind them"
-        raise BadInputError("bad_camera_info", f"{said}, expected {expected}")
+        expected = f"{' or '.join(map(str, counts))} finite numbers for {known}, and 0 behind them"
+        raise BadInputError("bad_camera_info", f"distortion is {values.tolist()}, expected {expected}")
     return Distortion(known == FISHEYE, values[:count])
 
 

@@ -95,7 +95,7 @@ def _read_head(data: bytes, said: str) -> tuple[str, tuple[int, int], bool]:
 
 def _decode_png(data: bytes, size: tuple[int, int], by: int, grey: bool) -> Pixels:
     """As `decode_jpeg`, of a whole PNG: ``by`` is 1."""
-    named = f"PNG of {size[1]}x{size[0]}, {len(data)} bytes"
+    named = f"PNG of {size[1]}x{size[0]}"
     _check_chunks(data, named)
     flags = (cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR) | cv2.IMREAD_IGNORE_ORIENTATION
     with foreign("bad_image", named):
@@ -112,7 +112,7 @@ def _check_chunks(data: bytes, named: str) -> None:
     while kind != b"IEND":
         end = at + 12 + int.from_bytes(data[at : at + 4], "big")
         if end > len(data) or at + 12 > len(data):
-            raise BadInputError("bad_image", f"{named} is cut off in its chunk at byte {at}")
+            raise BadInputError("bad_image", f"{named} is cut off after {len(data)} bytes, in its chunk at {at}")
         kind = data[at + 4 : at + 8]
         if zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
             raise BadInputError("bad_image", f"{named} is damaged: the checksum of {kind!r} at byte {at} is wrong")

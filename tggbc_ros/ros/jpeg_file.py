@@ -20,6 +20,7 @@ HARMLESS = re.compile("Invalid SOS parameters")
 OTHERS_TAKE = re.compile("subsampling|unknown JFIF revision|Unknown Adobe color transform")
 """What libjpeg-turbo's own interface refuses by a file's head, though libjpeg decodes it."""
 
+CUT_OFF = "Premature end of JPEG file"
 EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker")
 ROUNDED_UP = 4
 """So many bytes too many before a marker are a camera's that counts in words; what is damaged ends elsewhere."""
@@ -45,7 +46,7 @@ def decode_jpeg(data: bytes, size: tuple[int, int], by: int = 1, grey: bool = Fa
     off or damaged: where libjpeg says so, or where zeros have taken the place of a part of it.
     """
     shape = -(-size[0] // by), -(-size[1] // by), 1 if grey else 3
-    named = f"JPEG of {size[1]}x{size[0]}, {len(data)} bytes"
+    named = f"JPEG of {size[1]}x{size[0]}"
     try:
         with foreign("bad_image", named):
             pixels = _decode(data, shape, strict=True)
@@ -55,7 +56,7 @@ def decode_jpeg(data: bytes, size: tuple[int, int], by: int = 1, grey: bool = Fa
         found = None if pixels is None else pixels.shape
         raise BadInputError("bad_image", f"{named} decodes to {found}, its head says {shape}")
     if BLANK in data and _is_blanked(data):
-        raise BadInputError("bad_image", f"{named} is damaged: zeros where a part of it was")
+        raise BadInputError("bad_image", f"{named} is damaged: zeros stand where a part of it was")
     return pixels
 
 
@@ -73,14 +74,15 @@ def _decode_again(
 
     OpenCV decodes the few heads that are not quite by the book; of these no damage is seen, but for the lack of an end.
     """
-    complaint = error.detail
+    complaint = error.detail.removeprefix(f"{named}: ").removeprefix("ValueError: ")
     if not OTHERS_TAKE.search(complaint):
         if not (HARMLESS.search(complaint) or _is_padding(complaint, data)):
-            raise BadInputError("bad_image", f"{named} is damaged or cut off: {complaint}") from error
+            what = f"cut off after {len(data)} bytes" if CUT_OFF in complaint else "damaged"
+            raise BadInputError("bad_image", f"{named} is {what}: {complaint}") from error
         with foreign("bad_image", named):
             return _decode(data, shape, strict=False)
     if _scan(data) is None:
-        raise BadInputError("bad_image", f"{named} is cut off: it has no end") from error
+        raise BadInputError("bad_image", f"{named} is cut off after {len(data)} bytes: it has no end") from error
     flags = cv2.IMREAD_GRAYSCALE if shape[2] == 1 else DECODE_FLAGS[by]
     with foreign("bad_image", named):
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)

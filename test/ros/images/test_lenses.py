@@ -201,7 +201,7 @@ def test_a_fisheye_is_one_even_with_coefficients_of_zero() -> None:
 @pytest.mark.parametrize(
     ("model", "d", "cause", "text"),
     [
-        ("ftheta", [0.1], "unknown_distortion", "'CAM_FRONT' has distortion_model 'ftheta' with d"),
+        ("ftheta", [0.1], "unknown_distortion", "distortion_model of 'CAM_FRONT' is 'ftheta', expected"),
         ("none", [0.1, 0.0, 0.0, 0.0, 0.0], "unknown_distortion", "expected one of plumb_bob, rational_polynomial"),
         ("plumb_bob", [0.1] * 3, "bad_camera_info", "expected 4 or 5 or 8 or 12 or 14 finite numbers for plumb_bob"),
         ("plumb_bob", [float("nan")] * 5, "bad_camera_info", "finite numbers"),

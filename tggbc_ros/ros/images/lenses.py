@@ -76,7 +76,8 @@ def _distortion(info: CameraInfo) -> Distortion:
     try:
         found = distortion(info.distortion_model, info.d)
     except BadInputError as error:
-        raise BadInputError(error.cause, f"{info.header.frame_id!r} has {error.detail}") from error
+        what, _, said = error.detail.partition(" is ")
+        raise BadInputError(error.cause, f"{what} of {info.header.frame_id!r} is {said}") from error
     return found or Distortion(False, np.zeros(4))
 
 
