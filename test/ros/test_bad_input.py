@@ -76,7 +76,8 @@ def check(bench: Bench, cause: str, break_it: Callable[[], object]) -> None:
 def test_missing_camera_info_comes_first(bench: Bench) -> None:
     """Before any CameraInfo has come: a drop; then it comes."""
     bench.bad(infos=False)
-    assert bench.rig.spin_until(lambda: bench.rig.diagnostic(f"detector: camera {CAMERA}").message == "no CameraInfo")
+    camera = f"detector: camera {CAMERA}"
+    assert bench.rig.spin_until(lambda: (now := bench.rig.diagnostic(camera)) and now.message == "no CameraInfo")
     assert bench.rig.spin_until(lambda: bench.rig.drops().get("set_no_camera_info") == "1")
     assert bench.good() == {"set_no_camera_info": 1}
 
