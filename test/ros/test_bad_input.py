@@ -7,6 +7,8 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from rclpy.context import Context
 from sensor_msgs.msg import CameraInfo, CompressedImage
@@ -74,8 +76,9 @@ def check(bench: Bench, cause: str, break_it: Callable[[], object]) -> None:
 def test_missing_camera_info_comes_first(bench: Bench) -> None:
     """Before any CameraInfo has come: a drop; then it comes."""
     bench.bad(infos=False)
+    camera = f"detector: camera {CAMERA}"
+    assert bench.rig.spin_until(lambda: (now := bench.rig.diagnostic(camera)) and now.message == "no CameraInfo")
     assert bench.rig.spin_until(lambda: bench.rig.drops().get("set_no_camera_info") == "1")
-    assert bench.rig.diagnostic(f"detector: camera {CAMERA}").message == "no CameraInfo"
     assert bench.good() == {"set_no_camera_info": 1}
 
 
@@ -98,7 +101,9 @@ def cut(share: float) -> Callable[[CompressedImage], object]:
         (cut(0.0), "set_bad_image"),
         (cut(0.1), "set_bad_image"),
         (cut(0.7), "set_bad_image"),
+        (lambda message: message.data.__delitem__(slice(-1400, -1100)), "set_bad_image"),
         (lambda message: setattr(message, "data", array.array("B", b"GIF89a")), "set_bad_image"),
+        (lambda message: setattr(message, "format", "16UC1; png compressed "), "set_bad_encoding"),
         (lambda message: setattr(message.header, "frame_id", ""), "set_no_frame_id"),
         (lambda message: setattr(message.header, "frame_id", "CAM_ROOF"), "set_pose_missing"),
     ],
@@ -110,6 +115,20 @@ def test_a_bad_image_drops_its_set(bench: Bench, change: Callable[[CompressedIma
         return bench.bad(**{CAMERA: damaged(change)(stamps_ns[CAMERA])})
 
     check(bench, cause, break_it)
+
+
+def test_a_grey_image_is_used_and_named(bench: Bench) -> None:
+    before, number = bench.good(), next(bench.numbers)
+    message = jpeg(CAMERA, bench.rig.stamps_ns(number)[CAMERA])
+    grey = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    message.data = array.array("B", cv2.imencode(".jpg", grey)[1].tobytes())
+    message.format = "yuv422_yuy2; jpeg compressed mono8"
+    bench.sent += 1
+    bench.rig.publish_until_report(number, **{CAMERA: message})
+    said = "no colours: grey, compressed as 'yuv422_yuy2; jpeg compressed mono8'"
+    assert bench.rig.spin_until(lambda: bench.rig.diagnostic(f"detector: camera {CAMERA}").message == said)
+    assert bench.good() == before
+    assert bench.rig.spin_until(lambda: bench.rig.diagnostic(f"detector: camera {CAMERA}").message == "fresh")
 
 
 def index_of(bench: Bench, stamps_ns: dict[str, int]) -> int:

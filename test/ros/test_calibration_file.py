@@ -41,6 +41,8 @@ def test_no_file_is_no_calibration_and_more_cameras_than_asked_for_are_left_out(
         ("plumb_bob", [0.1, -0.2, 0.0, 0.01, 0.05]),
         ("equidistant", [0.02, 0.01, -0.01, 0.003]),
         ("rational_polynomial", [0.1, -0.2, 0.0, 0.01, 0.05, 0.2, -0.1, 0.02]),
+        ("PLUMB_BOB", [0.1, -0.2, 0.0, 0.01, 0.05, 0.2, -0.1, 0.02]),
+        ("kannala_brandt", [0.02, 0.01, -0.01, 0.003, 0.0]),
     ],
 )
 def test_distortion_reaches_the_lens(tmp_path: Path, model: str, coefficients: list[float]) -> None:
@@ -120,14 +122,22 @@ def of_back(**changes: object) -> Callable[[dict[str, Any]], object]:
         (of_back(camera2lidar=[0] * 7), "camera CAM_BACK has camera2base and camera2lidar, expected one of"),
         (lambda rig: rig["CAM_BACK"].pop("camera2base"), "camera CAM_BACK has no mounting, expected one of"),
         (of_back(focal=3), "camera CAM_BACK: focal is unknown, expected camera2base, "),
-        (of_back(distortion=[1, 2, 3]), "distortion is [1, 2, 3], expected 4 or 5 numbers for plumb_bob"),
-        (of_back(distortion=0.1), "camera CAM_BACK: distortion is 0.1, expected 4 or 5 numbers for plumb_bob"),
+        (of_back(distortion=[1, 2, 3]), "[1.0, 2.0, 3.0], expected 4 or 5 or 8 or 12 or 14 finite numbers"),
+        (of_back(distortion=0.1), "CAM_BACK: distortion is 0.1, expected the coefficients of plumb_bob"),
         (of_back(distortion=[float("nan")] * 4), "expected 4 finite numbers"),
-        (of_back(distortion_model="equidistant"), "distortion is None, expected 4 numbers for equidistant"),
+        (of_back(distortion_model="equidistant"), "distortion is None, expected the coefficients of equid"),
+        (
+            of_back(distortion=[], distortion_model="fisheye"),
+            "distortion is [], expected 4 finite numbers for equidistant",
+        ),
+        (of_back(distortion=[0] * 4, distortion_model=None), "distortion_model is None, expected the name of one"),
         (of_back(projection=[1, 1, 0, 0]), "CAM_BACK: projection is [1, 1, 0, 0], expected with distortion only"),
         (of_back(distortion=[0] * 4, projection=[0, 1, 0, 0]), "projection is [0, 1, 0, 0], expected positive fx"),
         (of_back(distortion=[0] * 4, projection=7), "projection is 7, expected 4 finite numbers"),
-        (of_back(distortion=[0] * 4, distortion_model="ftheta"), "distortion_model is 'ftheta', expected one of plumb"),
+        (
+            of_back(distortion=[0] * 4, distortion_model="ftheta"),
+            "distortion_model is 'ftheta', expected one of plumb_bob, ",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, edit: Callable[[dict[str, Any]], object], message: str) -> None:

@@ -8,6 +8,7 @@ import io
 import struct
 import sys
 import types
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -238,6 +239,47 @@ def test_other_encodings_go_to_cv_bridge(monkeypatch: pytest.MonkeyPatch) -> Non
     message.encoding = "no_such"
     with pytest.raises(BadInputError, match="no_such"):
         convert.bgr_image(message)
+
+
+ABI = "module was compiled against ABI version 0x1000009"
+BROKEN = {
+    "at import, ImportError": f"raise ImportError({ABI!r})",
+    "at import, AttributeError": "raise AttributeError('_ARRAY_API not found')",
+    "at import, SystemError": "raise SystemError('initialization raised unreported exception')",
+    "no such name": "",
+    "at the start": "class CvBridge:\n def __init__(self): raise RuntimeError('no OpenCV')",
+    "at the call": "class CvBridge:\n def imgmsg_to_cv2(self, *given): raise SystemError('bad argument')",
+    "nothing": "class CvBridge:\n def imgmsg_to_cv2(self, *given): return None",
+    "another size": "import numpy as n\nclass CvBridge:\n def imgmsg_to_cv2(self, *_): return n.zeros((2, 2, 3), 'B')",
+    "another type": "import numpy as n\nclass CvBridge:\n def imgmsg_to_cv2(self, *given): return n.zeros((6, 8, 3))",
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_broken_cv_bridge_costs_its_images(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Built for another NumPy it raises anything, at its import or at a call, every time."""
+    (tmp_path / "cv_bridge.py").write_text(BROKEN[how])
+    monkeypatch.syspath_prepend(tmp_path)
+    for _ in range(2):
+        monkeypatch.delitem(sys.modules, "cv_bridge", raising=False)
+        with pytest.raises(BadInputError, match="bad_encoding: .*cv_bridge"):
+            convert.bgr_image(image("bayer_rggb8", BGR[..., :1]))
+    monkeypatch.delitem(sys.modules, "cv_bridge", raising=False)
+
+
+@pytest.mark.parametrize("error", [SystemError("bad call"), AttributeError("_ARRAY_API"), MemoryError()])
+def test_whatever_opencv_raises_costs_this_image(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*given: object) -> None:
+        raise error
+
+    monkeypatch.setattr(convert.cv2, "cvtColor", broken)
+    with pytest.raises(BadInputError, match=f"bad_image: .*{type(error).__name__}"):
+        convert.bgr_image(image("rgb8", BGR))
+
+
+def test_what_a_raw_image_lacks_is_named() -> None:
+    assert convert.decoded(image("mono8", BGR[..., :1])).lacks == "grey, published as mono8"
+    assert convert.decoded(image("bgr8", BGR)).lacks == ""
 
 
 def fake_cv_bridge() -> types.ModuleType:

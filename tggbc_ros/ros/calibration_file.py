@@ -8,9 +8,10 @@
 
 ``camera2lidar`` may stand in place of ``camera2base``. ``distortion: [k1, k2, p1, p2, k3]`` may stand there too, for
 images that are not rectified; ``distortion_model`` then says whether it is a plumb_bob (that is the default) or another
-model of CameraInfo, with as many coefficients as that has. ``projection: [fx, fy, cx, cy]``, from CameraInfo.P, says
-which intrinsics the images are to have once the distortion is out of them; without it they keep theirs. Of cameras
-that publish a part of the sensor's image (CameraInfo's roi and binning) the file speaks as of that part alone.
+model of CameraInfo, by any name and with as many coefficients as ``ros/distortion.py`` knows. ``projection: [fx, fy,
+cx, cy]``, from CameraInfo.P, says which intrinsics the images are to have once the distortion is out of them; without
+it they keep theirs. Of cameras that publish a part of the sensor's image (CameraInfo's roi and binning) the file speaks
+as of that part alone.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from sensor_msgs.msg import CameraInfo
 
 from tggbc_ros.core.geometry import quaternion_from_rotation, rigid, rotation_from_quaternion
 from tggbc_ros.core.types import Array
-from tggbc_ros.ros.distortion import COEFFICIENTS
+from tggbc_ros.ros.distortion import distortion
+from tggbc_ros.ros.drops import BadInputError
 
 MOUNTINGS = ("camera2base", "camera2lidar")
 FIELDS = {"size", "intrinsics", "distortion", "distortion_model", "projection", *MOUNTINGS}
@@ -151,16 +153,17 @@ def _distortion(where: str, given: Mapping[str, Any]) -> tuple[tuple[float, ...]
     """Coefficients and their model; none where the entry speaks of neither."""
     if not {"distortion", "distortion_model"} & set(given):
         return (), DEFAULT_MODEL
-    model = given.get("distortion_model", DEFAULT_MODEL)
-    if model not in COEFFICIENTS:
-        known = ", ".join(COEFFICIENTS)
-        raise ValueError(f"{where}: distortion_model is {reprlib.repr(model)}, expected one of {known}")
-    values = given.get("distortion")
-    count = len(values) if isinstance(values, list) else 0
-    if count not in COEFFICIENTS[model]:
-        counts = " or ".join(map(str, COEFFICIENTS[model]))
-        raise ValueError(f"{where}: distortion is {reprlib.repr(values)}, expected {counts} numbers for {model}")
-    return _numbers(where, given, "distortion", count), model
+    model, values = given.get("distortion_model", DEFAULT_MODEL), given.get("distortion")
+    if not isinstance(model, str):
+        raise ValueError(f"{where}: distortion_model is {reprlib.repr(model)}, expected the name of one")
+    if not isinstance(values, list):
+        raise ValueError(f"{where}: distortion is {reprlib.repr(values)}, expected the coefficients of {model}")
+    numbers = _numbers(where, given, "distortion", len(values))
+    try:
+        distortion(model, numbers)
+    except BadInputError as error:
+        raise ValueError(f"{where}: {error.detail}") from error
+    return numbers, model
 
 
 def _mounting(where: str, given: Mapping[str, Any], field: str) -> Array:

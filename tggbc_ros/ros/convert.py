@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,25 +12,18 @@ import numpy as np
 import numpy.typing as npt
 from builtin_interfaces.msg import Time as TimeMessage
 from geometry_msgs.msg import Pose, Vector3
-from PIL import Image as Pillow
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from tggbc_ros.core.config import ModelConfig
-from tggbc_ros.core.preprocess import jpeg_reduction
 from tggbc_ros.core.types import Array, Boxes3D, CameraFrame, Rig
 from tggbc_ros.msg import BoundingBox3D, BoundingBox3DArray
 from tggbc_ros.ros.drops import BadInputError
-
-Pixels = npt.NDArray[np.uint8]
-
-MAX_PIXELS = 64_000_000
-"""Larger images are refused before they are decoded: a few kilobytes can claim to be gigabytes."""
+from tggbc_ros.ros.foreign import foreign
+from tggbc_ros.ros.image_file import MAX_PIXELS as MAX_PIXELS
+from tggbc_ros.ros.image_file import Decoded, Pixels, check_size, decode_file
 
 UINT32_MAX = 2**32 - 1
-
-MAX_ASPECT = 16
-"""Longer stripes are refused: scaled to the network's height they would fill the memory."""
 
 ENCODINGS: dict[str, tuple[int, int | None]] = {
     "bgr8": (3, None),
@@ -47,32 +39,10 @@ ENCODINGS: dict[str, tuple[int, int | None]] = {
 }
 """Encoding -> bytes per pixel, and OpenCV's conversion to BGR (None: it is BGR). Others take cv_bridge."""
 
-FILE_ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB\x60\x82"}
-"""What a whole file ends with; an MPO is a JPEG with more behind it.
-
-OpenCV decodes half a file without complaint and leaves the rest grey."""
-
-
-DECODE_FLAGS = {
-    1: cv2.IMREAD_COLOR,
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    8: cv2.IMREAD_REDUCED_COLOR_8,
-}
-"""How OpenCV decodes a JPEG that much smaller."""
-
 
 def header(stamp_ns: int, frame_id: str) -> Header:
     """A header of that time and frame."""
     return Header(stamp=TimeMessage(sec=stamp_ns // 1_000_000_000, nanosec=stamp_ns % 1_000_000_000), frame_id=frame_id)
-
-
-@dataclass(frozen=True, eq=False)
-class Decoded:
-    """pixels: [height, width, 3], BGR. full_size: (height, width) of the image as it was published."""
-
-    pixels: Pixels
-    full_size: tuple[int, int]
 
 
 def bgr_image(message: Image | CompressedImage) -> Pixels:
@@ -89,13 +59,14 @@ def decoded(message: Image | CompressedImage, needed: ModelConfig | None = None)
     Raw images and PNGs stay as they are.
     """
     if isinstance(message, CompressedImage):
-        return _decode(message, needed)
-    return Decoded(_view(message), (message.height, message.width))
+        return decode_file(memoryview(message.data).tobytes(), message.format, needed)
+    lacks = f"grey, published as {message.encoding}" if message.encoding.startswith("mono") else ""
+    return Decoded(_view(message), (message.height, message.width), lacks)
 
 
 def _view(message: Image) -> Pixels:
     height, width = message.height, message.width
-    _check_size(height, width)
+    check_size(height, width)
     if message.encoding not in ENCODINGS:
         return _by_cv_bridge(message)
     channels, conversion = ENCODINGS[message.encoding]
@@ -109,62 +80,23 @@ def _view(message: Image) -> Pixels:
         raise BadInputError("bad_size", f"{message.encoding} image is {width} wide, expected an even width")
     strides = (message.step, channels, 1)
     pixels: Pixels = np.ndarray((height, width, channels), np.uint8, message.data, strides=strides)
-    return pixels if conversion is None else np.asarray(cv2.cvtColor(pixels, conversion), np.uint8)
-
-
-def _check_size(height: int, width: int) -> None:
-    short, long = sorted((height, width))
-    if short == 0 or height * width > MAX_PIXELS or long > MAX_ASPECT * short:
-        raise BadInputError(
-            "bad_size", f"image is {width}x{height}, expected 1 to {MAX_PIXELS} pixels, sides 1:{MAX_ASPECT} at most"
-        )
+    if conversion is None:
+        return pixels
+    with foreign("bad_image", f"OpenCV's conversion of {message.encoding} to bgr8"):
+        return np.asarray(cv2.cvtColor(pixels, conversion), np.uint8)
 
 
 def _by_cv_bridge(message: Image) -> Pixels:
     """For what NumPy and OpenCV cannot view directly; cv_bridge is imported here so that others live without."""
-    try:
-        from cv_bridge import CvBridge, CvBridgeError
-    except ImportError as error:
-        raise BadInputError(
-            "bad_encoding",
-            f"{message.encoding!r} is none of {', '.join(ENCODINGS)}, and needs cv_bridge, which is not "
-            f"installed ({error}); on ROS 2: apt install ros-$ROS_DISTRO-cv-bridge",
-        ) from error
-    try:
-        return np.asarray(CvBridge().imgmsg_to_cv2(message, "bgr8"), np.uint8)
-    except (CvBridgeError, cv2.error, ValueError, TypeError, KeyError) as error:
-        raise BadInputError("bad_encoding", f"cv_bridge cannot convert {message.encoding!r}: {error}") from error
-
-
-def _decode(message: CompressedImage, needed: ModelConfig | None) -> Decoded:
-    data = memoryview(message.data)
-    kind, height, width = _read_head(data, message.format)
-    _check_size(height, width)
-    if not data.tobytes().rstrip(b"\0").endswith(FILE_ENDS[kind]):
-        raise BadInputError("bad_image", f"{kind} of {width}x{height} is cut off after {len(data)} bytes")
-    by = jpeg_reduction(height, width, needed) if needed and kind != "PNG" else 1
-    flags = DECODE_FLAGS[by] | cv2.IMREAD_IGNORE_ORIENTATION
-    try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error as error:
-        raise BadInputError("bad_image", f"OpenCV cannot decode a {kind} of {len(data)} bytes: {error}") from error
-    expected = -(-height // by), -(-width // by), 3
-    if pixels is None or pixels.shape != expected:
-        found = None if pixels is None else pixels.shape
-        raise BadInputError("bad_image", f"{kind} of {len(data)} bytes decodes to {found}, its head says {expected}")
-    return Decoded(np.asarray(pixels, np.uint8), (height, width))
-
-
-def _read_head(data: memoryview, said: str) -> tuple[str, int, int]:
-    """Kind of file, height and width, without decoding any of it."""
-    try:
-        with Pillow.open(io.BytesIO(data), formats=("JPEG", "PNG")) as file:
-            width, height = file.size
-            return str(file.format), height, width
-    except Pillow.DecompressionBombError as error:
-        raise BadInputError("bad_size", str(error)) from error
-    except (OSError, ValueError, SyntaxError) as error:
-        raise BadInputError("bad_image", f"{len(data)} bytes of {said!r}: {error}") from error
+    needs = f"{message.encoding!r} is none of {', '.join(ENCODINGS)}, and needs cv_bridge"
+    with foreign("bad_encoding", f"{needs}, which cannot be imported (apt install ros-$ROS_DISTRO-cv-bridge)"):
+        from cv_bridge import CvBridge
+    with foreign("bad_encoding", f"cv_bridge cannot convert {message.encoding!r}"):
+        pixels = np.asarray(CvBridge().imgmsg_to_cv2(message, "bgr8"))
+    if pixels.dtype != np.uint8 or pixels.shape != (message.height, message.width, 3):
+        found = f"{pixels.dtype} {pixels.shape} of a {message.width}x{message.height} {message.encoding!r}"
+        raise BadInputError("bad_encoding", f"cv_bridge made {found}, expected bgr8 of that size")
+    return pixels
 
 
 @dataclass(frozen=True)

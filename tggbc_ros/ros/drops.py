@@ -15,6 +15,7 @@ class BadInputError(Exception):
     def __init__(self, cause: str, detail: str) -> None:
         super().__init__(f"{cause}: {detail}")
         self.cause = cause
+        self.detail = detail
 
 
 @dataclass(frozen=True)

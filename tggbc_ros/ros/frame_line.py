@@ -214,7 +214,8 @@ class FrameLine:
             return self._detector.step(frame)
         except FloatingPointError as error:
             raise BadInputError("not_finite", str(error)) from error
-        except (RuntimeError, ValueError, OSError, MemoryError) as error:  # the first is torch's for all that fails
+        # The first is torch's for all that fails, the last what only a compiled library raises.
+        except (RuntimeError, ValueError, OSError, MemoryError, SystemError) as error:
             raise BadInputError("inference_failed", str(error)) from error
 
     def _report(self, images: Images, settings: Settings, step: StepReport, stages_ms: dict[str, float]) -> FrameReport:

@@ -21,6 +21,7 @@ from tggbc_ros.data.nuscenes.dataset import NuScenes
 from tggbc_ros.data.records import CameraShot
 from tggbc_ros.ros.calibration_file import CameraCalibration, save
 from tggbc_ros.ros.convert import window
+from tggbc_ros.ros.distortion import is_distorted
 from tggbc_ros.ros.drops import BadInputError
 from tggbc_ros.ros.images.lenses import camera_matrix_of_p
 from tggbc_ros.ros.params import Settings
@@ -88,7 +89,7 @@ def _of_info(
     to_image = shown.to_image(height, width)
     intrinsics = _four(to_image @ np.array(info.k, np.float64).reshape(3, 3))
     mounting = _sensor2base(camera, info.header.frame_id, parents, base_frame)
-    bent = bool(np.any(info.d)) or info.distortion_model in ("equidistant", "fisheye")
+    bent = is_distorted(info)
     lens = (tuple(map(float, info.d)), info.distortion_model, _projection(info, to_image)) if bent else ()
     return CameraCalibration(width, height, intrinsics, mounting, "camera2base", *lens)
 

@@ -175,6 +175,9 @@ def test_cameras_are_fresh_slow_stale_or_were_never_seen() -> None:
     slow = camera(feed(*four_hertz), diagnostics_min_rate_hz=5.0)
     assert (slow.level, slow.message) == (WARN, "slow: 4.0 images a second, expected 5 or more")
     assert camera(feed(*four_hertz), diagnostics_min_rate_hz=3.9).level == OK
+    grey = feed(*four_hertz)
+    grey.lacks = "grey, published as mono8"
+    assert (camera(grey).level, camera(grey).message) == (WARN, "no colours: grey, published as mono8")
     stale = camera(feed(*four_hertz), diagnostics_stale_s=0.9)
     assert (stale.level, stale.message) == (ERROR, "stale: silent for 1.0 s")
 

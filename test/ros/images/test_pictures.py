@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -135,6 +136,35 @@ def test_an_image_too_large_for_what_memory_is_left_is_a_bad_image(
     with pytest.raises(BadInputError, match="no room|Insufficient memory") as caught:
         of({}).make("CAM_FRONT", jpeg("CAM_FRONT", 1))
     assert caught.value.cause == "bad_image"
+
+
+@pytest.mark.parametrize(
+    ("function", "cause"),
+    [("remap", "bad_image"), ("initUndistortRectifyMap", "bad_camera_info"), ("resize", "bad_ego_mask")],
+)
+@pytest.mark.parametrize("error", [SystemError("bad call"), RuntimeError("ABI"), AttributeError("_ARRAY_API")])
+def test_whatever_opencv_raises_of_a_lens_costs_this_image(
+    function: str, cause: str, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*given: object, **more: object) -> None:
+        raise error
+
+    masks = EgoMasks({"CAM_FRONT": np.zeros((HEIGHT, WIDTH), np.uint8)}, TINY)
+    message = jpeg("CAM_FRONT", 1)
+    monkeypatch.setattr(cv2, function, broken)
+    decoder = ImageDecoder(of({"CAM_FRONT": bent("CAM_FRONT")}, masks=masks).make)
+    with pytest.raises(BadInputError, match=type(error).__name__) as caught:
+        decoder.take("CAM_FRONT", message).result()
+    assert caught.value.cause == cause
+    decoder.close()
+
+
+def test_what_an_image_lacks_comes_with_its_picture() -> None:
+    message = jpeg("CAM_FRONT", 1)
+    message.data = array.array("B", cv2.imencode(".jpg", pixels(1)[..., 0])[1].tobytes())
+    for info in (camera_info("CAM_FRONT", 1), bent("CAM_FRONT")):
+        assert of({"CAM_FRONT": info}).make("CAM_FRONT", message).lacks == "grey, compressed as 'jpeg'"
+        assert of({"CAM_FRONT": info}).make("CAM_FRONT", jpeg("CAM_FRONT", 1)).lacks == ""
 
 
 def test_the_mask_goes_the_way_of_the_image() -> None:

@@ -106,6 +106,8 @@ def camera_status(
     if rate_hz is not None and rate_hz < settings.diagnostics_min_rate_hz:
         expected = f"expected {settings.diagnostics_min_rate_hz:g} or more"
         return status(f"camera {camera}", WARN, f"slow: {rate_hz:.1f} images a second, {expected}", values)
+    if feed.lacks:
+        return status(f"camera {camera}", WARN, f"no colours: {feed.lacks}", values)
     return status(f"camera {camera}", OK, "fresh", values)
 
 

@@ -14,6 +14,7 @@ from tggbc_ros.core.preprocess import cells_beside
 from tggbc_ros.core.visible import Mask
 from tggbc_ros.ros.convert import MAX_PIXELS, Pixels
 from tggbc_ros.ros.drops import BadInputError
+from tggbc_ros.ros.foreign import foreign
 from tggbc_ros.ros.images.lenses import Lens
 
 WHITE = 128
@@ -57,7 +58,8 @@ class EgoMasks:
     def _straight_cells(self, camera: str, size: tuple[int, int], lens: Lens) -> Mask:
         known = self._straight.get(camera)
         if known is None or known[0] is not lens:
-            mask = cv2.resize(self._masks[camera], size[::-1], interpolation=cv2.INTER_NEAREST)
+            with foreign("bad_ego_mask", f"OpenCV cannot resize the mask of {camera}"):
+                mask = cv2.resize(self._masks[camera], size[::-1], interpolation=cv2.INTER_NEAREST)
             straight = lens.straighten(np.asarray(mask, np.uint8), cv2.INTER_NEAREST)
             known = self._straight[camera] = lens, cells_beside(straight >= WHITE, self._model)
         return known[1]

@@ -24,6 +24,11 @@ class Decoding:
         self._begun: Future[Picture] | None = None
 
     @property
+    def kind(self) -> type[Message]:
+        """The message's type."""
+        return type(self._message)
+
+    @property
     def header(self) -> Header:
         """The message's."""
         return self._message.header

@@ -12,15 +12,20 @@ from rclpy.lifecycle import LifecycleNode
 from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.ros.calibration_file import CameraCalibration
 from tggbc_ros.ros.drops import Account, BadInputError
+from tggbc_ros.ros.images.camera_feed import Feed
 from tggbc_ros.ros.images.camera_sync import CameraSync, ImageSet, Stored
-from tggbc_ros.ros.images.camera_topics import CameraTopics, Feed
+from tggbc_ros.ros.images.camera_topics import CameraTopics
 from tggbc_ros.ros.images.ego_mask import EgoMasks
 from tggbc_ros.ros.images.image_decoder import Decoding, ImageDecoder
 from tggbc_ros.ros.images.pictures import Message, Picture, Pictures
+from tggbc_ros.ros.images.source_choice import LACKS_COLOURS, UNUSABLE
 from tggbc_ros.ros.params import Settings
 
 Images: TypeAlias = ImageSet[Decoding]
 INFO_POLL_S = 0.005
+LOST_INFO_S = 3.0
+"""So long a camera's first CameraInfo is waited for, though images come, while somebody publishes it."""
+
 LOG_PERIOD_S = 5.0
 
 
@@ -95,9 +100,21 @@ class Intake:
         for camera, image in zip(images.cameras, images.images, strict=True):
             try:
                 pictures[camera] = image.message.result()
+                self._note_colours(camera, image.message.kind, pictures[camera].lacks)
             except BadInputError as error:
                 unusable[camera] = error
+                if error.cause == "bad_encoding":
+                    self._topics.rate(camera, image.message.kind, UNUSABLE)
         return pictures, unusable
+
+    def _note_colours(self, camera: str, kind: type[Message], lacks: str) -> None:
+        """An image without colours is used, is named, and is second choice."""
+        feed = self.feeds[camera]
+        if lacks:
+            self._topics.rate(camera, kind, LACKS_COLOURS)
+        if lacks and lacks != feed.lacks:
+            self._node.get_logger().warning(f"{camera}: images have no colours of their own: {lacks}")
+        feed.lacks = lacks
 
     def without(self, images: Images, errors: Mapping[str, BadInputError]) -> Images:
         """The set without the cameras of ``errors``; raises the first of these where too few are left."""
@@ -133,10 +150,16 @@ class Intake:
             self._on_set(images)
 
     def _wait_for_info(self, images: Images) -> None:
-        """A first CameraInfo may come after the first image, as a pose may; a camera without is waited for once."""
-        deadline_s = time.monotonic() + self._current().pose_timeout_s
+        """A first CameraInfo may come after the first image, as a pose may; a camera without is waited for once.
+
+        For longer where it is published: among raw images it is often lost, and the next one comes with the next image.
+        """
+        began_s, timeout_s = time.monotonic(), self._current().pose_timeout_s
         while True:
             without = {camera for camera in images.cameras if not self._pictures.is_calibrated(camera)}
-            if without <= self._without_info or time.monotonic() > deadline_s or self._stopping.wait(INFO_POLL_S):
+            published = all(self.feeds[camera].info_source for camera in without)
+            patience_s = max(timeout_s, LOST_INFO_S) if published else timeout_s
+            waited = time.monotonic() > began_s + patience_s
+            if without <= self._without_info or waited or self._stopping.wait(INFO_POLL_S):
                 break
         self._without_info |= without

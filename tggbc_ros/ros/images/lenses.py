@@ -10,8 +10,9 @@ from sensor_msgs.msg import CameraInfo
 
 from tggbc_ros.core.types import Array
 from tggbc_ros.ros.convert import Pixels, in_image, intrinsics, is_camera_matrix
-from tggbc_ros.ros.distortion import COEFFICIENTS, FISHEYE, is_distorted
+from tggbc_ros.ros.distortion import Distortion, distortion, is_distorted
 from tggbc_ros.ros.drops import BadInputError
+from tggbc_ros.ros.foreign import foreign
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +28,8 @@ class Lens:
 
     def straighten(self, pixels: Pixels, interpolation: int = cv2.INTER_LINEAR) -> Pixels:
         """The image [height, width, 3] or a mask [height, width] without distortion; 0 where nothing was seen."""
-        return np.asarray(cv2.remap(pixels, *self.maps, interpolation), np.uint8)
+        with foreign("bad_image", "OpenCV cannot straighten it"):
+            return np.asarray(cv2.remap(pixels, *self.maps, interpolation), np.uint8)
 
 
 class Lenses:
@@ -59,30 +61,24 @@ def make_lens(info: CameraInfo, image: Pixels) -> Lens:
     The straight image has the intrinsics of CameraInfo.P where that holds any, else those of K. CameraInfo.R is not
     applied: TF says where the camera that took the image looks, and R would turn it.
     """
-    coefficients = _coefficients(info)
+    bend = _distortion(info)
     matrix = intrinsics(info, image)
     straight = _straight_intrinsics(info, image, matrix)
     size = image.shape[1], image.shape[0]
-    model = cv2.fisheye if info.distortion_model in FISHEYE else cv2
-    try:
-        maps = model.initUndistortRectifyMap(matrix, coefficients, np.eye(3), straight, size, cv2.CV_16SC2)
-    except cv2.error as error:
-        found = f"calibration of {info.header.frame_id!r} has no map from K {matrix.tolist()}: {error}"
-        raise BadInputError("bad_camera_info", found) from error
+    with foreign("bad_camera_info", f"calibration of {info.header.frame_id!r} has no map from K {matrix.tolist()}"):
+        model = cv2.fisheye if bend.fisheye else cv2
+        maps = model.initUndistortRectifyMap(matrix, bend.coefficients, np.eye(3), straight, size, cv2.CV_16SC2)
     return Lens(straight, maps)
 
 
-def _coefficients(info: CameraInfo) -> Array:
-    values, name = np.array(info.d, np.float64), info.header.frame_id
-    if info.distortion_model not in COEFFICIENTS:
-        known = ", ".join(COEFFICIENTS)
-        found = f"distortion_model of {name!r} is {info.distortion_model!r} with d {values.tolist()}"
-        raise BadInputError("unknown_distortion", f"{found}, expected one of {known}, or d all 0")
-    counts = COEFFICIENTS[info.distortion_model]
-    if len(values) not in counts or not np.isfinite(values).all():
-        expected = f"{' or '.join(map(str, counts))} finite numbers for {info.distortion_model}"
-        raise BadInputError("bad_camera_info", f"d of {name!r} is {values.tolist()}, expected {expected}")
-    return values
+def _distortion(info: CameraInfo) -> Distortion:
+    """What bends the camera's images; coefficients of 0 where nothing does."""
+    try:
+        found = distortion(info.distortion_model, info.d)
+    except BadInputError as error:
+        what, _, said = error.detail.partition(" is ")
+        raise BadInputError(error.cause, f"{what} of {info.header.frame_id!r} is {said}") from error
+    return found or Distortion(False, np.zeros(4))
 
 
 def _straight_intrinsics(info: CameraInfo, image: Pixels, matrix: Array) -> Array:

@@ -28,12 +28,14 @@ class Picture:
     """One camera's image. pixels: [height, width, 3], BGR, a pinhole's. intrinsics: [3, 3], in those pixels.
 
     cells: [rows, columns] that the vehicle's own body leaves free; None: all of them. told: what CameraInfo said.
+    lacks: as `convert.Decoded`.
     """
 
     pixels: convert.Pixels
     intrinsics: Array
     cells: Mask | None
     told: Told
+    lacks: str = ""
 
 
 class Pictures:
@@ -78,8 +80,8 @@ class Pictures:
         told = _told(info, found, self._rectified)
         if lens is None:
             matrix = rectified_intrinsics(info, pixels) if self._rectified else convert.intrinsics(info, pixels)
-            return Picture(pixels, matrix, cells, told)
-        return Picture(lens.straighten(pixels), lens.intrinsics, cells, told)
+            return Picture(pixels, matrix, cells, told, found.lacks)
+        return Picture(lens.straighten(pixels), lens.intrinsics, cells, told, found.lacks)
 
     def _info(self, camera: str) -> CameraInfo:
         info = self._published(camera)
