@@ -45,9 +45,7 @@ def test_flow(flow: Path, domain_id: int) -> None:
         ("calibration_file:=/none.yaml", "cannot configure: "),
     ],
 )
-def test_a_detector_that_cannot_start_says_why_and_fails_the_launch(
-    domain_id: int, argument: str, reason: str
-) -> None:
+def test_a_detector_that_cannot_start_says_why_and_fails_the_launch(domain_id: int, argument: str, reason: str) -> None:
     """Without launch_testing, for which a launch that ends by itself is a failure."""
     command = [sys.executable, str(HERE / "launched.py"), argument, "device:=cpu"]
     environment = {**os.environ, "ROS_DOMAIN_ID": str(domain_id)}
