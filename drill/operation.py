@@ -116,7 +116,7 @@ def lifecycle_storm(ground: Ground, count: int) -> None:
         operator.change("activate", True, "active")
         ground.wait_for_node()
         ground.forced[len(ground.reports)] = {""} if turn % 2 else {"deactivated"}
-        ground.expect(ground.is_answered(ground.send()), "the first set after activation was not inferred")
+        ground.expect_inferred(ground.send(), "the first set after activation was not inferred")
     operator.close()
 
 

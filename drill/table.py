@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +18,9 @@ from drill.node import DrillError, NodeOptions
 from drill.verdict import Row, judge
 
 NOTHING_YET = Mark(Books(), 0, (0, 0), 0)
-END_LIMIT_S = 3.0
+END_LIMIT_S = 5.0
+"""What launch grants a process between SIGINT and SIGTERM; the node takes half of it, on a machine that is not busy."""
+LOG = "node.log"
 MAY, MUST = False, True
 
 _TINY = {"model": "tiny", "allow_random_weights": True, "pose_timeout_s": 0.3}
@@ -118,12 +121,19 @@ def run(faults: Sequence[Fault], long: bool, domain_id: int, folder: Path, model
                 if ground is None or options is not fault.options or not ground.process.is_running():
                     opened.close()
                     ground, options = None, fault.options
-                    log = folder / f"{number:02d}" / "node.log"
+                    log = fresh(folder / f"{number:02d}") / LOG
                     ground = opened.enter_context(Ground(with_model(options, model), domain_id, log))
                 yield put_through(fault, ground, long)
             except DrillError as error:
                 ground = None
                 yield Row(fault.name, Books(), None, [str(error)])
+
+
+def fresh(folder: Path) -> Path:
+    """That folder, without what an earlier drill left there, whole or broken off; nothing else that is there goes."""
+    if (folder / LOG).exists():
+        shutil.rmtree(folder)
+    return folder
 
 
 def with_model(options: NodeOptions, model: str) -> NodeOptions:

@@ -59,9 +59,11 @@ def judge(
         *_image_problems(books, before, after, all_images),
         *_cause_problems(books, drops),
         *_published_problems(ground, before, books),
+        *_awaited_problems(ground),
         *_reset_problems(ground, before, books),
     ]
     ground.problems.clear()
+    ground.awaited.clear()
     return Row(name, books, recovered, problems)
 
 
@@ -107,6 +109,14 @@ def _published_problems(ground: Ground, before: Mark, books: Books) -> Iterator[
     bad = [stamp_ns for stamp_ns in heard if stamp_ns not in ground.sent or not ground.sent[stamp_ns].good]
     if bad:
         yield f"published for sets with a fault in them, or none at all: {bad}"
+
+
+def _awaited_problems(ground: Ground) -> Iterator[str]:
+    """By the record alone: how long the machine took over a set is no fault of the node's."""
+    heard = {nanoseconds(report) for report in ground.reports}
+    for references_ns, problem in ground.awaited:
+        if heard.isdisjoint(references_ns):
+            yield f"{problem}: {' or '.join(map(str, references_ns))}"
 
 
 def _reset_problems(ground: Ground, before: Mark, books: Books) -> Iterator[str]:

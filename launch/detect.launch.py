@@ -2,31 +2,31 @@
 
 ros2 launch tggbc_ros detect.launch.py model:=r50_704 checkpoint:=FILE
 ros2 launch tggbc_ros detect.launch.py bag:=FOLDER rviz:=true profile:=nuscenes_to_ros2bag
+
+The launch ends with the first of its processes that ends, but for a bag that was played to its end. Its exit status is
+then 0 where that process ended well, as RViz does when its window is closed, and else 1, naming the process.
 """
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import yaml
 from ament_index_python.packages import get_package_share_directory
 from launch.action import Action
 from launch.actions import (
     DeclareLaunchArgument,
-    EmitEvent,
     OpaqueFunction,
     RegisterEventHandler,
     SetEnvironmentVariable,
     Shutdown,
 )
-from launch.event_handlers import OnProcessExit, OnProcessStart, OnShutdown
-from launch.events import matches_action
+from launch.event_handlers import OnProcessExit
 from launch.events.process import ProcessExited
+from launch.logging import launch_config
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import LifecycleNode, Node
-from launch_ros.event_handlers import OnStateTransition
-from launch_ros.events.lifecycle import ChangeState
+from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
-from lifecycle_msgs.msg import Transition
 
 from launch import LaunchContext, LaunchDescription
 
@@ -34,6 +34,9 @@ CONFIG = Path(get_package_share_directory("tggbc_ros")) / "config"
 BOOLEAN = ["true", "false"]
 FAST_DDS_SETTINGS = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 """Where Fast DDS 2 (Jazzy) and 3 (Kilted) look for their settings."""
+BAG_FILES = (".mcap", ".db3", ".zstd")
+LOCKSTEP_TIMEOUT_S = 10
+"""Of a set that is never answered, as it lacks an image: shorter than the player's own, for those who look on."""
 
 PARAMETERS = {
     "model": (str, "Network configuration: demo, r50_704 or vov_800."),
@@ -64,8 +67,12 @@ def arguments() -> list[DeclareLaunchArgument]:
         ),
         DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node."),
         DeclareLaunchArgument("rviz", default_value="false", choices=BOOLEAN, description="Show it in RViz."),
+        DeclareLaunchArgument("rviz_config", default_value="", description="RViz's file; empty: a copy of our own."),
         DeclareLaunchArgument("bag", default_value="", description="rosbag2 to play once the detector is active."),
         DeclareLaunchArgument("rate", default_value="1.0", description="Speed of the bag."),
+        DeclareLaunchArgument(
+            "lockstep", default_value="false", choices=BOOLEAN, description="The bag waits for the boxes of each set."
+        ),
         DeclareLaunchArgument("loop", default_value="false", choices=BOOLEAN, description="Play the bag on and on."),
         DeclareLaunchArgument("start_offset", default_value="0.0", description="Seconds of the bag to skip."),
         DeclareLaunchArgument(
@@ -76,10 +83,21 @@ def arguments() -> list[DeclareLaunchArgument]:
 
 
 def set_up(context: LaunchContext) -> list[Action]:
-    """The processes, from the arguments' values."""
+    """The processes, from the arguments' values; what cannot be read is said before any of them starts."""
     given = context.launch_configurations
     sim_time = given["use_sim_time"] or str(bool(given["bag"])).lower()
     use_sim_time = {"use_sim_time": sim_time == "true"}
+    viewer = [rviz(given, use_sim_time)] if given["rviz"] == "true" else []
+    player = [bag_player(given)] if given["bag"] else []
+    required = [*viewer, detector(given, use_sim_time)]
+    handlers = [OnProcessExit(target_action=node, on_exit=end_of_required) for node in required]
+    handlers += [OnProcessExit(target_action=node, on_exit=end_of_player) for node in player]
+    # A viewer that is not installed shows before the others have begun.
+    return [*large_messages(), *map(RegisterEventHandler, handlers), *viewer, *player, required[-1]]
+
+
+def detector(given: Mapping[str, str], use_sim_time: Mapping[str, bool]) -> Node:
+    """The node, which configures and activates itself, or ends."""
     overrides = {
         # Typed, so that keep_ratio:=1 is 1.0 and device:=0 stays a text.
         name: ParameterValue(LaunchConfiguration(name), value_type=kind)
@@ -87,21 +105,15 @@ def set_up(context: LaunchContext) -> list[Action]:
         if given[name]
     }
     files = [str(CONFIG / "detector.yaml"), profile_file(given["profile"])]
-    detector = LifecycleNode(
+    return Node(
         package="tggbc_ros",
         executable="detector_node",
         name="detector",
         namespace=given["namespace"],
-        parameters=[*files, use_sim_time, overrides, {"autostart": False}],
+        parameters=[*files, use_sim_time, overrides],
         ros_arguments=["--log-level", given["log_level"]],
         output="screen",
     )
-    once_active = [bag_player(given)] if given["bag"] else []
-    actions = [*large_messages(), *start_up(detector, once_active), detector]
-    if given["rviz"] == "true":
-        show = ["-d", str(CONFIG / "detector.rviz")]
-        actions.append(Node(package="rviz2", executable="rviz2", arguments=show, parameters=[use_sim_time]))
-    return actions
 
 
 def large_messages() -> list[Action]:
@@ -110,47 +122,19 @@ def large_messages() -> list[Action]:
     return [SetEnvironmentVariable(name, path) for name in FAST_DDS_SETTINGS if name not in os.environ]
 
 
-def start_up(detector: LifecycleNode, once_active: list[Action]) -> list[Action]:
-    """Configure and activate, then what waits for that. Without a detector the launch ends, with exit status 1.
+def end_of_required(event: ProcessExited, context: LaunchContext) -> Action | None:
+    """End the launch with a process that it cannot do without."""
+    end_of_player(event, context)
+    return None if context.is_shutdown else Shutdown(reason=f"{event.process_name} has ended")
 
-    It does so where an action raises, and only then: launch goes by no process's own exit status.
+
+def end_of_player(event: ProcessExited, context: LaunchContext) -> None:
+    """End the launch if a process has failed: with exit status 1, which it has where an action raises, and only then.
+
+    Of what ends while the launch ends, launch itself tells.
     """
-
-    def change(transition: int) -> EmitEvent:
-        return EmitEvent(event=ChangeState(lifecycle_node_matcher=matches_action(detector), transition_id=transition))
-
-    configure, activate = change(Transition.TRANSITION_CONFIGURE), change(Transition.TRANSITION_ACTIVATE)
-    failed = OpaqueFunction(function=give_up, args=["the detector could not be started"])
-    ending: list[bool] = []  # launch_ros cannot bear a second Shutdown
-
-    def on_exit(event: ProcessExited, context: LaunchContext) -> Action | None:
-        if event.returncode and not ending:
-            give_up(context, f"the detector has ended with exit status {event.returncode}")
-        return None if ending else Shutdown(reason="the detector has ended")
-
-    handlers = [
-        OnShutdown(on_shutdown=lambda *_: ending.append(True)),
-        OnProcessExit(target_action=detector, on_exit=on_exit),
-        OnProcessStart(target_action=detector, on_start=[configure]),
-        on_transition(detector, "configuring", "inactive", [activate]),
-        on_transition(detector, "configuring", "unconfigured", [failed]),
-        on_transition(detector, "activating", "active", once_active),
-        on_transition(detector, "activating", "inactive", [failed]),
-        on_transition(detector, "errorprocessing", "unconfigured", [failed]),
-    ]
-    return [RegisterEventHandler(handler) for handler in handlers]
-
-
-def give_up(context: LaunchContext, reason: str) -> None:
-    """End the launch, with exit status 1."""
-    raise RuntimeError(reason)
-
-
-def on_transition(detector: LifecycleNode, start: str, goal: str, entities: list[Action]) -> OnStateTransition:
-    """What to do the first time that the detector goes from one state to another."""
-    return OnStateTransition(
-        target_lifecycle_node=detector, start_state=start, goal_state=goal, entities=entities, handle_once=True
-    )
+    if event.returncode and not context.is_shutdown:
+        raise RuntimeError(f"{event.process_name} has ended with exit status {event.returncode}")
 
 
 def profiles() -> list[str]:
@@ -159,20 +143,51 @@ def profiles() -> list[str]:
 
 
 def profile_file(profile: str) -> str:
-    """A file of config/profiles/ by its bare name, else a path."""
-    if profile in profiles():
-        return str(CONFIG / "profiles" / f"{profile}.yaml")
-    if Path(profile).is_file():
-        return profile
-    known = ", ".join(profiles())
-    raise FileNotFoundError(f"profile is {profile!r}, expected a file or one of {known} in {CONFIG / 'profiles'}")
+    """A file of config/profiles/ by its bare name, else a path; raises ValueError for what is no parameter file."""
+    path = CONFIG / "profiles" / f"{profile}.yaml" if profile in profiles() else Path(profile)
+    if not path.is_file():
+        known = ", ".join(profiles())
+        raise FileNotFoundError(f"profile is {profile!r}, expected a file or one of {known} in {CONFIG / 'profiles'}")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"profile {path} cannot be read: {' '.join(str(error).split())}") from error
+    if content is not None and not isinstance(content, dict):
+        raise ValueError(f"profile {path} holds {type(content).__name__}, expected parameters by node name")
+    return str(path)
 
 
-def bag_player(given: Mapping[str, str]) -> Action:
+def rviz(given: Mapping[str, str], use_sim_time: Mapping[str, bool]) -> Node:
+    """RViz, with the file that was asked for or a copy of ours.
+
+    RViz takes every change of a display's state for a change of its file, and offers to save it when it is closed.
+    """
+    path = Path(given["rviz_config"])
+    if not given["rviz_config"]:
+        own = (CONFIG / "detector.rviz").read_text(encoding="utf-8")
+        path = Path(launch_config.get_log_file_path("detector.rviz"))
+        path.write_text(own.replace("/detector/", f"{node_name(given)}/"), encoding="utf-8")
+    elif not path.is_file():
+        raise FileNotFoundError(f"rviz_config is {str(path)!r}, expected a file")
+    return Node(package="rviz2", executable="rviz2", arguments=["-d", str(path)], parameters=[use_sim_time])
+
+
+def bag_player(given: Mapping[str, str]) -> Node:
     """Our own player, as `ros2 bag play` leaves out mountings on /tf_static that lie before the start offset."""
-    options = ["--clock", "100", "--rate", given["rate"], "--start-offset", given["start_offset"]]
+    bag = Path(given["bag"])
+    inside = [path.name for path in bag.iterdir()] if bag.is_dir() else [bag.name] if bag.is_file() else []
+    if not any(name.endswith(BAG_FILES) for name in inside):
+        raise FileNotFoundError(f"bag is {str(bag)!r}, expected a rosbag2: a folder, or one .mcap or .db3 file")
+    options = ["--wait-for-images", "--clock", "100", "--rate", given["rate"], "--start-offset", given["start_offset"]]
     options += ["--loop"] if given["loop"] == "true" else []
-    return Node(package="tggbc_ros", executable="bag_player", arguments=[given["bag"], *options], output="screen")
+    if given["lockstep"] == "true":
+        options += ["--lockstep", f"{node_name(given)}/report", "--lockstep-timeout", str(LOCKSTEP_TIMEOUT_S)]
+    return Node(package="tggbc_ros", executable="bag_player", arguments=[str(bag), *options], output="screen")
+
+
+def node_name(given: Mapping[str, str]) -> str:
+    """The detector's full name."""
+    return "/".join(["", *filter(None, given["namespace"].split("/")), "detector"])
 
 
 def generate_launch_description() -> LaunchDescription:

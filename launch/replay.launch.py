@@ -9,14 +9,19 @@ from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchDescription
 
+BOOLEAN = ["true", "false"]
+
 
 def generate_launch_description() -> LaunchDescription:
-    """detect.launch.py with a bag that must be given, and RViz unless refused."""
+    """detect.launch.py with a bag that must be given and waits for each set's boxes, and RViz, unless refused."""
     detect = PathJoinSubstitution([FindPackageShare("tggbc_ros"), "launch", "detect.launch.py"])
     return LaunchDescription(
         [
             DeclareLaunchArgument("bag", description="rosbag2 to play: a folder, or one .mcap or .db3 file."),
-            DeclareLaunchArgument("rviz", default_value="true", choices=["true", "false"], description="Show RViz."),
+            DeclareLaunchArgument("rviz", default_value="true", choices=BOOLEAN, description="Show RViz."),
+            DeclareLaunchArgument(
+                "lockstep", default_value="true", choices=BOOLEAN, description="The bag waits for each set's boxes."
+            ),
             IncludeLaunchDescription(detect),
         ]
     )

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from drill import __main__ as program
+from drill import table
 from drill.books import Books
 from drill.table import FAULTS, PLAIN, UNCONFIGURED, Fault, with_model
 from drill.verdict import Row
@@ -69,3 +70,34 @@ def test_another_model_takes_its_weights_where_it_has_some() -> None:
     assert with_model(PLAIN, "demo").parameters["allow_random_weights"] is False
     other = with_model(PLAIN, "r50_704").parameters
     assert (other["model"], other["allow_random_weights"]) == ("r50_704", True)
+
+
+def test_a_second_drill_in_the_same_folder_finds_nothing_of_the_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found: list[list[str]] = []
+
+    class Ground:
+        def __init__(self, options: object, domain_id: int, log: Path) -> None:
+            self.log = log
+
+        def __enter__(self) -> Ground:
+            found.append(sorted(path.name for path in self.log.parent.glob("*")))
+            (self.log.parent / "bag").mkdir(parents=True)  # as looped_bag does
+            self.log.touch()
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(table, "Ground", Ground)
+    monkeypatch.setattr(table, "put_through", lambda fault, ground, long: Row(fault.name, Books(1, 1), 1))
+    chosen = ["--only", "bag looped", "--out", str(tmp_path)]
+    assert (program.main(chosen), program.main(chosen)) == (0, 0)
+    assert found == [[], []]
+
+
+def test_what_no_drill_made_is_left_alone(tmp_path: Path) -> None:
+    """With --out . the folder of logs is the drill's own source."""
+    (tmp_path / "verdict.py").touch()
+    assert list(table.fresh(tmp_path).iterdir()) == [tmp_path / "verdict.py"]

@@ -12,7 +12,7 @@ from synthetic_rig import PERIOD_NS, START_NS, stamp
 from tggbc_ros.msg import FrameReport
 
 from drill.books import Books
-from drill.ground import Mark, Sent
+from drill.ground import Awaited, Mark, Sent
 from drill.verdict import Row, judge
 
 NOTHING_YET = Mark(Books(), 0, (0, 0), 0)
@@ -27,6 +27,7 @@ class Ground:
         self.reports = [FrameReport(reset_cause=cause) for cause in causes]
         for report, stamp_ns in zip(self.reports, stamps_ns, strict=True):
             report.header.stamp = stamp(stamp_ns)
+        self.awaited: list[Awaited] = []
         self.forced: dict[int, set[str]] = {}
         self.problems: list[str] = []
         self.process = SimpleNamespace(is_running=lambda: True, output=lambda: "all is well")
@@ -95,6 +96,17 @@ def test_a_set_with_a_fault_must_not_be_published() -> None:
     first = next(iter(ground.sent))
     ground.sent[first] = ground.sent[first]._replace(good=False)
     assert f"published for sets with a fault in them, or none at all: [{first}]" in problems(ground)
+
+
+def test_a_set_that_had_to_be_inferred_is_looked_up_in_the_record() -> None:
+    """Not by the clock: what a busy machine inferred too late to be waited for has been inferred."""
+    ground = Ground()
+    first, second, _ = ground.sent
+    ground.awaited = [Awaited((first,), "the first is missing"), Awaited((7, second), "none of both")]
+    assert problems(ground) == ""
+    assert ground.awaited == []
+    ground.awaited = [Awaited((7,), "the first is missing"), Awaited((8, 9), "none of both")]
+    assert problems(ground) == "the first is missing: 7; none of both: 8 or 9"
 
 
 def test_death_traceback_and_late_recovery_are_told() -> None:

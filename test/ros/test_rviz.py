@@ -15,7 +15,7 @@ import yaml
 from rclpy.context import Context
 from shown_topics import Shown, shown_topics
 
-from tggbc_ros.ros.output.markers import NAMESPACES
+from tggbc_ros.ros.output.markers import LABEL_M, NAMESPACES
 from tggbc_ros.ros.output.overlay_topics import MOSAIC_TOPIC, camera_topic
 from tggbc_ros.ros.params import CAMERAS, Settings
 
@@ -64,6 +64,11 @@ QOS = {
     "Reliability Policy": {"System Default", "Reliable", "Best Effort"},
     "Durability Policy": {"System Default", "Transient Local", "Volatile"},
 }
+TREE_ROW_PX = 24
+"""At least a row of Qt's trees at 96 dots per inch, where Fusion and Breeze make it 20 to 22."""
+VIEW_PX, FIELD_OF_VIEW_RAD = 440, np.pi / 4
+"""Height of the 3D view in that window, as Qt lays it out, and vertical angle of Ogre's cameras."""
+LEGIBLE_PX = 12
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 ids = lambda entry: entry["Name"]  # noqa: E731
 
@@ -116,6 +121,35 @@ def test_the_window_has_a_place_for_every_dock() -> None:
     for dock in docks:
         text = dock.encode("utf-16-be")
         assert len(text).to_bytes(4, "big") + text in named, dock
+
+
+def test_the_displays_panel_shows_every_display_without_scrolling() -> None:
+    """Those that are off, the single cameras, are only of use to who sees that they are there."""
+    panel = TREE["Panels"][0]
+    rows = ["Global Options", "Global Status", *(display["Name"] for display in DISPLAYS)]
+    assert panel["Property Tree Widget"]["Expanded"] is None
+    assert len(rows) * TREE_ROW_PX <= panel["Tree Height"]
+    assert panel["Help Height"] == 0, "RViz heeds one height with the other only, else a third of the panel is help"
+
+
+def test_displays_and_views_share_a_place_as_tabs() -> None:
+    """One above the other leaves both too low. Qt notes tabs as a marker, their direction and which is in front."""
+    named = bytes.fromhex(TREE["Window Geometry"]["QMainWindow State"])
+    tabs = named.index(b"\xfa" + (0).to_bytes(4, "big") + b"\x02" + (2).to_bytes(4, "big"))
+    first, second = (named.index(name.encode("utf-16-be")) for name in ("Displays", "Views"))
+    assert tabs < first < second < named.index("CAM_FRONT".encode("utf-16-be"))
+
+
+def test_names_of_frames_do_not_pile_up_at_the_vehicle() -> None:
+    (tf,) = [display for display in DISPLAYS if display["Class"].endswith("/TF")]
+    assert not tf["Show Names"]
+    assert tf["Show Axes"] and tf["Marker Scale"] >= 1
+
+
+def test_labels_are_legible_where_the_view_looks() -> None:
+    pixels_per_m = VIEW_PX / (2 * VIEWS[0]["Distance"] * np.tan(FIELD_OF_VIEW_RAD / 2))
+    assert LABEL_M * pixels_per_m >= LEGIBLE_PX
+    assert LABEL_M * VIEWS[1]["Scale"] >= LEGIBLE_PX - 2, "from above: Scale is in pixels a metre"
 
 
 def test_names_are_unique_since_docks_go_by_them() -> None:

@@ -59,15 +59,15 @@ def _put_keys(panel: Image, keys: Image, shown: ShownFrame) -> None:
     write_text(panel, caption, (MARGIN_PX, top - 12), WHITE, 0.55)
 
 
-def write_film(pictures: Iterable[Image], path: Path) -> None:
+def write_film(pictures: Iterable[Image], path: Path, quality: int = QUALITY) -> None:
     """Write pictures of keyframes as an animated WebP, which every browser plays and Pillow alone can write.
 
-    Raises ValueError where there is no picture.
+    quality: 0 to 100. Raises ValueError where there is no picture.
     """
     frames = [Pillow.fromarray(np.ascontiguousarray(picture[..., ::-1])) for picture in pictures]
     if not frames:
         raise ValueError(f"{path} has no frames: expected at least one picture")
     duration_ms = round(1e3 / SAMPLE_RATE_HZ / SPEED_UP)
     frames[0].save(
-        path, save_all=True, append_images=frames[1:], duration=duration_ms, loop=0, quality=QUALITY, method=2
+        path, save_all=True, append_images=frames[1:], duration=duration_ms, loop=0, quality=quality, method=2
     )

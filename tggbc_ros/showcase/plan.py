@@ -9,7 +9,7 @@ from tggbc_ros.core.config import PruningConfig
 from tggbc_ros.data.drive.config import DEMO_IMAGE_SIZE, DriveConfig, with_difficulty
 
 DRIVE, BAG, DETECTIONS, SCORES = "drive", "bag", "detections", "scores"
-FILM, KEYS, PLOT, PAGE = "drive.webp", "keys.png", "accuracy.png", "index.html"
+FILM, BANNER, KEYS, PLOT, PAGE = "drive.webp", "banner.webp", "keys.png", "accuracy.png", "index.html"
 MARK = ".tggbc_demo"
 """Empty file, written before all else: what is in this folder under these names, a demo has made."""
 SPLIT = "demo"

@@ -30,11 +30,25 @@ from tggbc_ros.evaluation.score import Evaluator
 from tggbc_ros.evaluation.submission import write_submission
 from tggbc_ros.ros.bags.bag_recorder import RecordError
 from tggbc_ros.ros.client import ClientError, choose_domain
+from tggbc_ros.showcase import banner
 from tggbc_ros.showcase.film import film_frame, write_film
 from tggbc_ros.showcase.frames import ShownFrame, shown_frames
 from tggbc_ros.showcase.keys import key_picture
 from tggbc_ros.showcase.page import write_page
-from tggbc_ros.showcase.plan import BAG, DETECTIONS, DRIVE, FILM, KEYS, MARK, PAGE, PLOT, SCORES, SPLIT, Plan
+from tggbc_ros.showcase.plan import (
+    BAG,
+    BANNER,
+    DETECTIONS,
+    DRIVE,
+    FILM,
+    KEYS,
+    MARK,
+    PAGE,
+    PLOT,
+    SCORES,
+    SPLIT,
+    Plan,
+)
 from tggbc_ros.showcase.report import demo_report, warning
 from tggbc_ros.showcase.sweep import KeptPictures, sweep
 
@@ -150,10 +164,12 @@ def score(plan: Plan, split: Split, passes: Sequence[Pass]) -> list[Row]:
 
 
 def draw(plan: Plan, shown: Sequence[ShownFrame], rows: Sequence[Row]) -> None:
-    """The film of one pass, and its key picture, of the frame with most objects; rows: the scores of all passes."""
-    model, palette = model_config(plan.model), load_palette(CLASS_NAMES)
+    """The films of one pass, and its key picture, of the frame with most objects; rows: the scores of all passes."""
+    model, palette, ratio = model_config(plan.model), load_palette(CLASS_NAMES), plan.keep_ratios[plan.shown]
     bar = tqdm(shown, desc=FILM, unit="frame", disable=None)
     write_film((film_frame(frame, model, palette, rows, plan.shown) for frame in bar), plan.out / FILM)
+    small = (banner.banner_frame(frame, model, palette, ratio) for frame in shown[-banner.FRAMES :])
+    write_film(small, plan.out / BANNER, banner.QUALITY)
     fullest = max(shown, key=lambda frame: len(frame.truth))
     cv2.imwrite(str(plan.out / KEYS), key_picture(fullest, model, palette))
 

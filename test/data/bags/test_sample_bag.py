@@ -16,6 +16,7 @@ from rosbags.rosbag2 import Reader
 from tiny_nuscenes import CAMERA_OFFSET_US, HEIGHT, INTRINSICS, START_US, WIDTH
 
 from tggbc_ros.core.geometry import rigid, yaw_rotation
+from tggbc_ros.data.bags.markers import GROUND_TRUTH_TOPIC
 from tggbc_ros.data.bags.messages import Stamped, stamp_ns, transform_matrix
 from tggbc_ros.data.bags.sample_bag import BagWriter, read_messages
 from tggbc_ros.data.nuscenes.dataset import NuScenes
@@ -63,8 +64,23 @@ def test_log_time_is_the_header_stamp_and_never_goes_back(tmp_path: Path, tiny_r
     assert times == sorted(times)
     for stamped in messages:
         message: Any = stamped.message
+        if stamped.topic == GROUND_TRUTH_TOPIC:
+            continue
         headers = [part.header for part in getattr(message, "transforms", getattr(message, "markers", [message]))]
         assert {stamp_ns(header) for header in headers} == {stamped.timestamp_ns}
+
+
+def test_ground_truth_follows_the_last_image_of_its_set(tmp_path: Path, samples: list[Sample]) -> None:
+    """So that a player in lockstep, which waits for a set's boxes before it goes on, shows both together."""
+    # As in nuScenes, where the lidar's time lies between those of the cameras.
+    samples = [replace(sample, timestamp_ns=sample.timestamp_ns - 30_000_000) for sample in samples]
+    messages = write(tmp_path / "bag", samples)
+    times = {sample.timestamp_ns: max(shot.timestamp_ns for shot in sample.cameras) for sample in samples}
+    truth: list[Any] = [stamped for stamped in messages if stamped.topic == GROUND_TRUTH_TOPIC]
+    assert len(truth) == len(samples)
+    for stamped in truth:
+        last_image_ns = times[stamp_ns(stamped.message.markers[0].header)]
+        assert last_image_ns < stamped.timestamp_ns < last_image_ns + 1_000_000
 
 
 def test_pose_comes_before_the_image_of_the_same_stamp(tmp_path: Path, samples: list[Sample]) -> None:
@@ -73,7 +89,7 @@ def test_pose_comes_before_the_image_of_the_same_stamp(tmp_path: Path, samples: 
     for stamped in messages:
         if stamped.topic == "/tf":
             seen.add(stamped.timestamp_ns)
-        elif stamped.topic != "/tf_static":
+        elif stamped.topic not in ("/tf_static", GROUND_TRUTH_TOPIC):
             assert stamped.timestamp_ns in seen
     assert messages[0].topic == "/tf_static"
 

@@ -355,6 +355,43 @@ def test_nothing_is_published_before_a_subscriber_is_there(
     assert late.numbers() == list(range(COUNT))
 
 
+def test_it_waits_for_who_takes_images_however_long_and_whoever_else_listens(
+    tmp_path: Path, listener: Listener, play: Callable[..., Player]
+) -> None:
+    player = play(write_image_bag(tmp_path / "images", 3), "--wait-for-images", "--wait-timeout", 0.1)
+    listener.spin_until(lambda: listener.node.count_publishers("/number") > 0)
+    deadline_s = time.monotonic() + 2.0
+    listener.spin_until(lambda: time.monotonic() > deadline_s)
+    assert listener.numbers() == [] and not player.ended()
+    listener.subscribe("/right", Image)
+    listener.spin_until(player.ended)
+    status, out, err = player.result()
+    assert (status, err) == (0, "")
+    assert out.startswith("waiting until somebody subscribes to one of /left, /right, /slow\n")
+    assert listener.numbers() == [0, 1, 2]
+
+
+def test_a_bag_without_images_is_not_waited_with(bag: Path, play: Callable[..., Player]) -> None:
+    status, _, err = play(bag, "--wait-for-images", "--topics", "/number").result()
+    assert (status, err) == (1, f"bag_player: {bag} has no images that anybody could wait for\n")
+
+
+def test_interrupted_while_it_waits_for_images_it_ends_well(
+    tmp_path: Path, listener: Listener, play: Callable[..., Player]
+) -> None:
+    player = play(write_image_bag(tmp_path / "images", 1), "--wait-for-images")
+    listener.spin_until(lambda: listener.node.count_publishers("/left") > 0)
+    player.process.send_signal(signal.SIGINT)
+    assert player.result()[0] == 0
+
+
+@pytest.mark.parametrize("program", ["bag_player", "bag_recorder"])
+def test_it_starts_without_torch(program: str) -> None:
+    """Which takes seconds to import and hundreds of megabytes, of which neither has any use."""
+    code = f"import sys, tggbc_ros.ros.bags.{program}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_waiting_in_vain_is_an_error(bag: Path, play: Callable[..., Player]) -> None:
     status, out, err = play(bag, "--wait-for-subscribers", 3, "--wait-timeout", 0.5).result()
     assert (status, out) == (1, "")
@@ -518,6 +555,7 @@ def test_options_are_those_of_the_command_line() -> None:
     arguments = ["bag", "-r", "2", "-l", "--start-offset", "1.5", "--clock", "--topics", "/a", "/b", "--no-progress"]
     expected = PlayOptions(Path("bag"), 2.0, True, 1.5, 40.0, ("/a", "/b"), False, 3, 30.0, 1.0, skip_gaps_s=7.5)
     assert parse_options([*arguments, "--wait-for-subscribers", "3", "--skip-gaps", "7.5"]) == expected
+    assert parse_options(["bag", "--wait-for-images"]) == PlayOptions(Path("bag"), wait_for_images=True)
     assert parse_options(["bag"]) == PlayOptions(Path("bag"))
     for bad in (
         {"rate": float("nan")},

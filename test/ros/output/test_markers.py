@@ -36,6 +36,14 @@ def test_one_cube_and_label_a_box_and_arrows_for_the_fast() -> None:
     assert len({(m.ns, m.id) for group in found.values() for m in group}) == 6
 
 
+def test_a_label_stands_free_of_its_box_and_centred_above_it() -> None:
+    found = by_namespace(BOXES)
+    for cube, label in zip(found["boxes"], found["labels"], strict=True):
+        assert (label.pose.position.x, label.pose.position.y) == (cube.pose.position.x, cube.pose.position.y)
+        foot, roof = label.pose.position.z - label.scale.z / 2, cube.pose.position.z + cube.scale.z / 2
+        assert 0.1 < foot - roof < 0.5
+
+
 def test_headings_lie_on_the_roof_and_end_at_the_front() -> None:
     """The first box: 4.5 m long and 1.6 m high at (1, 2, 3), turned by 0.5."""
     (lines,) = by_namespace(BOXES)["headings"]

@@ -34,7 +34,8 @@ def ground_truth(sample: Sample, annotations: Annotations) -> Stamped:
     """Annotated boxes in base_link at the reference time: cubes whose namespace is the class, velocity arrows.
 
     A cube's text is ``<instance> points=<count>``; an arrow is as long as the object moves in one second, and
-    missing where the velocity is unknown.
+    missing where the velocity is unknown. Its log time is after the set's last image: a player that waits for a set's
+    boxes then brings the truth with them, and not while those of the set before are shown.
     """
     header = make_header(sample.timestamp_ns, BASE_FRAME)
     boxes, names = annotations.boxes, annotations.class_names
@@ -48,7 +49,8 @@ def ground_truth(sample: Sample, annotations: Annotations) -> Stamped:
         if np.isfinite(velocities[index]).all():
             markers.append(_arrow(header, index, centers[index], centers[index] + velocities[index]))
     message = MarkerArray(markers=markers)
-    return Stamped(sample.timestamp_ns, GROUND_TRUTH_TOPIC, message.__msgtype__, message)
+    after_ns = max([sample.timestamp_ns, *(shot.timestamp_ns for shot in sample.cameras)]) + 1
+    return Stamped(after_ns, GROUND_TRUTH_TOPIC, message.__msgtype__, message)
 
 
 def annotations_from_markers(message: MarkerArray, lidar2ego: Array) -> Annotations:

@@ -31,7 +31,7 @@ _FOREVER = QosTime(sec=9223372036, nsec=854775807)
 
 
 class BagWriter:
-    """Writes samples to a new bag, all messages in time order, log time = header stamp.
+    """Writes samples to a new bag, all messages in time order, log time = header stamp but for ground truth.
 
     storage: mcap or sqlite3. images: jpeg (the files as they are) or raw (bgr8). To be used in a ``with``
     block; a bag whose block ends in an error is removed. Raises FileExistsError for an existing path.

@@ -81,6 +81,8 @@ class BagPlayer:
 
     def play(self) -> PlayCount:
         """Wait for subscribers, play, wait for acknowledgement; returns what was published."""
+        if self.options.wait_for_images:
+            self._wait_for_images()
         if self._lockstep:
             self._lockstep.subscribe()
         self._wait_for_subscribers()
@@ -146,6 +148,15 @@ class BagPlayer:
         if self._lockstep and resolved == self._lockstep.topic:
             return "the answers are waited for here"
         return ""
+
+    def _wait_for_images(self) -> None:
+        """Until somebody subscribes to images, however long a network takes to load; PlayError where there are none."""
+        if not self._image_publishers:
+            raise PlayError(f"{self.options.bag} has no images that anybody could wait for")
+        print(f"waiting until somebody subscribes to one of {', '.join(sorted(self._image_publishers))}", flush=True)
+        publishers = self._image_publishers.values()
+        while not self._stopped and not any(publisher.get_subscription_count() for publisher in publishers):
+            time.sleep(POLL_S)
 
     def _wait_for_subscribers(self) -> None:
         """Until enough topics have a subscriber and their number has not changed for the grace time."""

@@ -30,6 +30,7 @@ class PlayOptions:
     wait_for_subscribers: int = 0
     wait_timeout_s: float = 30.0
     grace_s: float = 1.0
+    wait_for_images: bool = False
     lockstep: str = ""
     lockstep_timeout_s: float = 60.0
     skip_gaps_s: float = DEFAULT_GAP_S
@@ -63,6 +64,7 @@ def parse_options(arguments: Sequence[str]) -> PlayOptions:
     add("--wait-for-subscribers", type=int, default=0, metavar="N", help="start when N topics have a subscriber")
     add("--wait-timeout", type=float, default=30.0, metavar="S", help="give up waiting for them after this time")
     add("--grace", type=float, default=1.0, metavar="S", help="start when no subscriber has come for this long")
+    add("--wait-for-images", action="store_true", help="start when somebody subscribes to images, be it in an hour")
     lockstep_help = "wait here, as on /detector/report, after a set: an image on each image topic that is subscribed to"
     add("--lockstep", default="", metavar="TOPIC", help=lockstep_help)
     timeout_help = "wait no longer than this for an answer; a set that is dropped, or lacks an image, may cost as much"
@@ -81,6 +83,7 @@ def parse_options(arguments: Sequence[str]) -> PlayOptions:
         wait_for_subscribers=given.wait_for_subscribers,
         wait_timeout_s=given.wait_timeout,
         grace_s=given.grace,
+        wait_for_images=given.wait_for_images,
         lockstep=given.lockstep,
         lockstep_timeout_s=given.lockstep_timeout,
         skip_gaps_s=given.skip_gaps,

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosbags.interfaces import Connection, Qos, QosDurability
 
-from tggbc_ros.data.bags.messages import TF_STATIC_TOPIC
-
+# As in data.bags.messages, whose geometry would make the player import torch.
+TF_STATIC_TOPIC = "/tf_static"
 MIN_DEPTH, MAX_DEPTH = 10, 100_000
 UNCERTAIN = (QosDurability.UNKNOWN, QosDurability.SYSTEM_DEFAULT, QosDurability.BEST_AVAILABLE)
 

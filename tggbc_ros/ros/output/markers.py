@@ -17,6 +17,9 @@ NAMESPACES = ("boxes", "headings", "labels", "velocity")
 ARROW_S = 1.0
 MIN_SPEED_MPS = 0.3
 LINE_M = 0.12
+LABEL_M = 1.3
+"""Height of a label's letters, in the world: legible from where config/detector.rviz looks."""
+LABEL_GAP_M = 0.2
 
 
 def marker_array(boxes: Boxes3D, palette: Palette, head: Header) -> MarkerArray:
@@ -32,8 +35,8 @@ def marker_array(boxes: Boxes3D, palette: Palette, head: Header) -> MarkerArray:
         cube = _marker(head, "boxes", index, Marker.CUBE, color(bgr, 0.5))
         cube.pose, cube.scale = convert.pose(center, yaw), Vector3(x=size[0], y=size[1], z=size[2])
         text = _marker(head, "labels", index, Marker.TEXT_VIEW_FACING, color(bgr, 1.0))
-        text.pose = convert.pose((center[0], center[1], center[2] + size[2] / 2 + 0.5), 0.0)
-        text.scale.z, text.text = 0.7, f"{name} {score:.2f}"
+        text.pose = convert.pose((center[0], center[1], center[2] + size[2] / 2 + LABEL_GAP_M + LABEL_M / 2), 0.0)
+        text.scale.z, text.text = LABEL_M, f"{name} {score:.2f}"
         markers += [cube, text]
         if math.hypot(*velocity) >= MIN_SPEED_MPS:
             markers.append(_arrow(head, index, center, velocity, color(bgr, 1.0)))
