@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MAX_WIDTH = 4096
-MAX_BLOCKS = 64
-MAX_LAYERS = 16
+MAX_BLOCKS = 48
+MAX_LAYERS = 8
 MAX_TEXT = 1 << 16
 STAGES = 4
 INNER_WIDTHS = {"basic": 1, "bottleneck": 2}
