@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from tggbc_ros.core.folding import fold_norms
 from tggbc_ros.core.shape import Stage, VoVNetShape, resnet
 from tggbc_ros.training import initial
 from tggbc_ros.training.denoise import DenoiseConfig
-from tggbc_ros.training.frames import FrameTable
+from tggbc_ros.training.frames import Batch, FrameTable
 from tggbc_ros.training.tasks import Net, StreamTask, TaskConfig
 
 CPU = torch.device("cpu")
@@ -126,19 +127,23 @@ def test_frames_without_objects_are_counted_and_nothing_is_changed() -> None:
     assert all(np.array_equal(value, again.importance[name]) for name, value in scores.importance.items())
 
 
-def test_batches_that_are_not_finite_are_counted_and_poison_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    table = make_table(1, 4)
-    clean = table.batch
+@pytest.mark.parametrize("objects", [3, 0])
+def test_batches_that_are_not_finite_are_counted_and_poison_nothing(
+    objects: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that has no object either says nothing anyway, and must not stay in memory."""
+    table = replace(make_table(1, 4), object_start=np.cumsum([0, 3, objects, 3, 3]))
+    clean = FrameTable.batch
 
-    def poisoned(frames: list[int], *rest: object, **more: object) -> object:
-        batch = clean(frames, *rest, **more)  # type: ignore[arg-type]
+    def poisoned(self: FrameTable, frames: list[int], *rest: Any, **more: Any) -> Batch:
+        batch = clean(self, frames, *rest, **more)
         if frames == [1]:
             batch.inputs.images[:] = float("nan")
         return batch
 
-    object.__setattr__(table, "batch", poisoned)
+    monkeypatch.setattr(FrameTable, "batch", poisoned)
     scores = score_split(network(table), table, replace(CONFIG, batch=1), 4, CPU)
-    assert (scores.batches, scores.without_objects, scores.not_finite) == (3, 0, 1)
+    assert (scores.batches, scores.without_objects, scores.not_finite) == ((3, 0, 1) if objects else (3, 1, 0))
     assert all(np.isfinite(each).all() for each in scores.importance.values())
 
 
