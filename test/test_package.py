@@ -48,7 +48,6 @@ MAY_IMPORT = {
         "training",
         "evaluation",
         "export",
-        "compress",
         "showcase",
         "msg",
         "mmdet3d_plugin",

@@ -174,6 +174,12 @@ def test_what_the_library_says_of_a_disk_is_an_os_error_with_the_path(
         write_network(slim.state_dict(), tmp_path / "slim.safetensors", SLIM)
 
 
+def test_counters_of_training_steps_may_be_missing(slim: StreamPETR, tmp_path: Path) -> None:
+    state = {name: value for name, value in slim.state_dict().items() if not name.endswith("num_batches_tracked")}
+    write_network(state, tmp_path / "slim.safetensors", SLIM)
+    assert build_network(TINY, tmp_path / "slim.safetensors")[0].model.shape == SLIM
+
+
 def test_official_names_load_as_ever_into_the_usual_shape(tmp_path: Path) -> None:
     usual = network(None)
     torch.save({"state_dict": checkpoint.to_official(usual)}, tmp_path / "official.pth")
