@@ -18,7 +18,7 @@ from tggbc_ros.compress.surgery import cut_network
 from tggbc_ros.core.checkpoint import build_network
 from tggbc_ros.core.model import StreamPETR
 from tggbc_ros.core.network_file import shape_in, write_network
-from tggbc_ros.evaluation.parity import compare, keep_ratios
+from tggbc_ros.evaluation.parity import compare
 from tggbc_ros.export.manifest import ExportError, read
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "export"))
@@ -38,6 +38,8 @@ def slim() -> StreamPETR:
         if isinstance(each, nn.BatchNorm2d):
             nn.init.normal_(each.bias, 0.1, 0.3)
             nn.init.uniform_(each.running_var, 0.5, 2.0)
+    with torch.no_grad():
+        whole.head.cls_branch[-1].weight.mul_(4.0)  # so far apart that rounding does not reorder queries
     rng = np.random.default_rng(0)
     widths = layout.widths(whole.backbone.shape)
     kept = {group: sorted(rng.choice(width, width // 2, replace=False).tolist()) for group, width in widths.items()}
@@ -78,7 +80,10 @@ def test_torch_runs_the_file(backend: str, slim: StreamPETR, file: Path) -> None
 def test_engines_run_its_export_and_answer_as_torch_does(backend: str, file: Path, folder: Path) -> None:
     reference, tested = load_network("torch", SHALLOW, file, "cpu"), load_network(backend, SHALLOW, folder, "cpu")
     assert tested.model == reference.model == read(folder).model
-    rows = list(compare(reference, tested, map(frame_at, range(4)), keep_ratios((1.0, 0.3), 4), "fp32"))
+    images = torch.randn(1, 6, 3, 32, 64)
+    wanted = reference.encode(images)
+    assert float((tested.encode(images) - wanted).abs().max() / wanted.abs().max()) < 1e-5
+    rows = list(compare(reference, tested, [frame_at(0)], [0.5]))
     assert rows and all(row.passed for row in rows), [row for row in rows if not row.passed]
 
 
