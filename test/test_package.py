@@ -62,6 +62,7 @@ WITHOUT_ROS = {"core", "backends", "export", "data", "drawing", "training", "eva
 ABOVE_THE_ROOMS = {"ros/detector_node.py", "ros/frame_line.py"}
 CORE_LIBRARIES = {"numpy", "torch"}
 CORE_EXCEPTIONS = {"core/preprocess.py": {"PIL"}, "core/checkpoint.py": {"safetensors"}}
+CORE_EXCEPTIONS["core/network_file.py"] = {"safetensors"}
 IMPORTED_WHERE_USED = {"cv_bridge", "message_filters", "mmdet3d", "nuscenes", "onnxruntime", "tensorrt", "tf2_ros"}
 IMPORTED_WHERE_USED |= {"mmcv", "mmdet", "mmengine", "nncf", "onnx", "onnxscript", "openvino", "vision_msgs"}
 IS_ONE_THEMSELVES = {"mmdet3d_plugin"}  # whoever imports it asks for what it plugs into

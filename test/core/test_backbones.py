@@ -12,7 +12,8 @@ from torch import nn
 
 from tggbc_ros.core.backbones import BACKBONES, build_backbone
 from tggbc_ros.core.backbones.resnet import BasicBlock, Bottleneck, ResNet
-from tggbc_ros.core.backbones.vovnet import LAYER_CHANNELS, OSABlock, VoVNet
+from tggbc_ros.core.backbones.vovnet import OSABlock, VoVNet
+from tggbc_ros.core.shape import LAYER_CHANNELS, resnet
 
 
 def randomise_norms(module: nn.Module) -> None:
@@ -62,7 +63,7 @@ def test_unknown_name_is_refused_with_the_known_ones() -> None:
 
 
 def test_width_scales_every_stage() -> None:
-    narrow = ResNet(BasicBlock, depths=(1, 1, 1, 1), width=16).eval()
+    narrow = ResNet(resnet("basic", (1, 1, 1, 1), width=16)).eval()
     with torch.inference_mode():
         c4, c5 = narrow(torch.randn(1, 3, 64, 64))
     assert narrow.out_channels == (64, 128)
@@ -70,7 +71,7 @@ def test_width_scales_every_stage() -> None:
 
 
 def test_bottleneck_strides_in_its_3x3_and_adds_a_projected_shortcut() -> None:
-    block = Bottleneck(8, 4, stride=2).eval()
+    block = Bottleneck(8, (4, 4), 16, stride=2, projects=True).eval()
     randomise_norms(block)
     x = torch.randn(2, 8, 9, 12)
     y = F.relu(normalised(F.conv2d(x, block.conv1.weight), block.bn1))
@@ -81,7 +82,7 @@ def test_bottleneck_strides_in_its_3x3_and_adds_a_projected_shortcut() -> None:
 
 
 def test_basic_block_adds_its_input_where_the_shape_stays() -> None:
-    block = BasicBlock(6, 6, stride=1).eval()
+    block = BasicBlock(6, (6,), 6).eval()
     randomise_norms(block)
     x = torch.randn(2, 6, 7, 5)
     y = F.relu(normalised(F.conv2d(x, block.conv1.weight, padding=1), block.bn1))
@@ -91,7 +92,7 @@ def test_basic_block_adds_its_input_where_the_shape_stays() -> None:
 
 @pytest.mark.parametrize("residual", [False, True])
 def test_osa_block_gates_the_concatenation_of_all_its_layers(residual: bool) -> None:
-    block = OSABlock(12, 4, 12, residual=residual).eval()
+    block = OSABlock(12, (4,) * 5, 12, residual=residual).eval()
     randomise_norms(block)
     x = torch.randn(2, 12, 6, 7)
     maps = [x]

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from tggbc_ros.core.checkpoint import load_checkpoint
+from tggbc_ros.core.checkpoint import build_network, load_checkpoint
 from tggbc_ros.core.config import DEMO
 from tggbc_ros.core.model import StreamPETR
+from tggbc_ros.core.network_file import history_of, write_network
+from tggbc_ros.core.shape import resnet
 from tggbc_ros.data.drive import dataset
 from tggbc_ros.data.drive.config import DriveConfig
 from tggbc_ros.tools import train
 from tggbc_ros.training.features import FEATURES_FILE
 from tggbc_ros.training.loop import STATE_FILE
+from tggbc_ros.training.weights import NETWORK_FILE
 
 CONFIG = DriveConfig(duration_s=1.0, image_size=(352, 198), range_m=30.0, objects=40, clutter=0.0, supersample=1)
 
@@ -117,3 +121,26 @@ def test_what_is_wrong_is_said_in_one_line(
     assert run(drive, tmp_path, "dense", *more) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("train:")]
     assert len(lines) == 1 and message in lines[0]
+
+
+def test_a_slim_network_is_trained_and_stays_one(drive: Path, tmp_path: Path) -> None:
+    """From its file, from the stage's folder, and resumed; its history goes on."""
+    shape = resnet("basic", (1, 1, 1, 1), width=8)
+    slim = StreamPETR(replace(DEMO, shape=shape))
+    file = tmp_path / "slim.safetensors"
+    write_network(slim.state_dict(), file, shape, ({"step": "cut"},))
+    assert run(drive, tmp_path, "dense", "--begin-from", str(file), "--stop-at", "1") == 0
+    assert run(drive, tmp_path, "dense", "--resume") == 0
+    assert run(drive, tmp_path, "joint", "--begin-from", str(tmp_path / "dense")) == 0
+    tuned = tmp_path / "joint" / train.WEIGHTS_FILE
+    assert build_network(DEMO, tuned)[0].model == slim.model
+    steps = [(step["step"], step.get("stage")) for step in history_of(tuned)]
+    assert steps == [("cut", None), ("tune", "dense"), ("tune", "joint")]
+
+
+def test_a_networks_note_that_is_none_is_named(drive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "dense").mkdir()
+    for text in ("[]", "{}", '{"shape": {"family": "resnet"}, "history": []}', '{"shape": null, "history": 3}'):
+        (tmp_path / "dense" / NETWORK_FILE).write_text(text)
+        assert run(drive, tmp_path, "dense", "--resume") == 2
+        assert "network.json does not say what a network looks like" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -93,14 +94,14 @@ class ExportedNetwork:
 def find_export(model: ModelConfig, checkpoint: Path | None, precision: str = "") -> tuple[Path, Manifest]:
     """The export to run, checked: the folder that ``checkpoint`` is, or the one made from that file.
 
-    precision: that the encoder has to have; of a folder any, if empty. Raises ExportError for one that is damaged, of
-    another model or of another precision.
+    precision: that the encoder has to have; of a folder any, if empty. What its backbone looks like is the export's own
+    affair. Raises ExportError for one that is damaged, of another model or of another precision.
     """
     if checkpoint is not None and checkpoint.is_dir():
         folder, manifest = checkpoint, read(checkpoint)
     else:
         folder, manifest = cached_export(model, checkpoint, precision or "fp32")
-    if manifest.model != model:
+    if dataclasses.replace(manifest.model, shape=None) != dataclasses.replace(model, shape=None):
         raise ExportError(
             f"{folder} is an export of model {manifest.model.name}"
             f"{', configured otherwise' if manifest.model.name == model.name else ''}, expected {model.name}: "

@@ -6,6 +6,7 @@ of the network keeps its random start.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import pickle
@@ -20,7 +21,9 @@ import torch
 
 from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.core.model import StreamPETR
+from tggbc_ros.core.network_file import shape_in
 from tggbc_ros.core.position import depth_bins
+from tggbc_ros.core.shape import ShapeError
 from tggbc_ros.core.wrappings import State, bare, is_safetensors, weights_in, why_no_checkpoint, with_shared
 
 LISTED_KEYS = 8
@@ -136,8 +139,10 @@ def _is_safetensors(path: Path) -> bool:
 def build_network(model: ModelConfig, path: Path | None) -> tuple[StreamPETR, str]:
     """A network on the CPU with the weights of a file, and what they are called; without a file, RANDOM ones.
 
-    The random ones are the same every time. What `load_checkpoint` raises.
+    Its backbone looks as the file says, or else as the model does. The random ones are the same every time. Raises
+    what `load_checkpoint` does.
     """
+    model = fitting(model, path) if path else model
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(RANDOM_SEED)
         module = StreamPETR(model)
@@ -145,6 +150,17 @@ def build_network(model: ModelConfig, path: Path | None) -> tuple[StreamPETR, st
         return module, "RANDOM"
     load_checkpoint(module, path)
     return module, f"{path.name} sha256:{sha256(path)[:16]}"
+
+
+def fitting(model: ModelConfig, path: Path) -> ModelConfig:
+    """The model with the backbone's shape that is in a checkpoint's metadata, if there is one.
+
+    Raises CheckpointError for one that cannot be, before anything is allocated.
+    """
+    try:
+        return dataclasses.replace(model, shape=shape_in(path, model) or model.shape)
+    except ShapeError as error:
+        raise CheckpointError(f"checkpoint {path} does not fit model {model.name}: its shape: {error}") from error
 
 
 def load_checkpoint(module: StreamPETR, path: Path) -> None:

@@ -6,6 +6,8 @@ import itertools
 import math
 from dataclasses import dataclass
 
+from tggbc_ros.core.shape import PRESETS, Shape, alike
+
 CLASS_NAMES = (
     "car",
     "truck",
@@ -223,12 +225,13 @@ class DecodeConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The shape of a StreamPETR network; ``MODELS`` holds the shipped ones.
+    """What a StreamPETR network looks like; ``MODELS`` holds the shipped ones.
 
     image_size: (height, width) in pixels. mean and std: in the order of ``color_order``.
     num_propagated: memory rows that join the queries, and rows pushed per frame. content_from_position: queries
     begin with their position embedding added to their content, which StreamPETR's do not; a small decoder then
-    learns much sooner how far an object is from a query's reference point.
+    learns much sooner how far an object is from a query's reference point. shape: the backbone's, where it was cut
+    and no longer looks as its name says (core/shape.py).
     """
 
     name: str
@@ -251,8 +254,11 @@ class ModelConfig:
     pc_range: tuple[float, ...] = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)
     position_range: tuple[float, ...] = (-61.2, -61.2, -10.0, 61.2, 61.2, 10.0)
     content_from_position: bool = False
+    shape: Shape | None = None
 
     def __post_init__(self) -> None:
+        if self.shape is not None:
+            self._check_shape(self.shape)
         _require(self.color_order in ("rgb", "bgr"), "color_order", self.color_order, "'rgb' or 'bgr'")
         heads = self.num_heads
         _require(self.embed_dims % heads == 0, "embed_dims", self.embed_dims, f"a multiple of num_heads, {heads}")
@@ -262,6 +268,10 @@ class ModelConfig:
             self.num_propagated,
             f"in 1..memory_length ({self.memory_length})",
         )
+
+    def _check_shape(self, shape: Shape) -> None:
+        usual = PRESETS.get(self.backbone)
+        _require(usual is not None and alike(shape, usual), "shape", shape.family, f"one of a {self.backbone}")
 
     @property
     def total_queries(self) -> int:

@@ -19,7 +19,7 @@ class StreamPETR(nn.Module):
     def __init__(self, model: ModelConfig) -> None:
         super().__init__()
         self.model = model
-        self.backbone = build_backbone(model.backbone)
+        self.backbone = build_backbone(model.backbone, model.shape)
         self.neck = CPFPN(self.backbone.out_channels, model.embed_dims)
         self.head = Head(model)
 

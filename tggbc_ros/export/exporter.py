@@ -72,7 +72,7 @@ def export(
             progress("quantising encoder")
             calibration = _quantise_encoder(unfinished, files, quantise, made_of)
         manifest = Manifest(
-            model=model,
+            model=network.model,
             weights=weights,
             weights_sha256=sha256(checkpoint) if checkpoint else "",
             precision=precision,

@@ -15,6 +15,7 @@ from typing import Any
 
 from tggbc_ros.core.checkpoint import sha256
 from tggbc_ros.core.config import ModelConfig
+from tggbc_ros.core.shape import from_data
 from tggbc_ros.export.calibration import Calibration, parse
 
 FILE_NAME = "manifest.json"
@@ -136,6 +137,8 @@ def _sealed_content(path: Path) -> dict[str, Any]:
 def _parse(content: Mapping[str, Any]) -> Manifest:
     """What the seal vouches for was written by `write`, though maybe by another version's."""
     model: dict[str, Any] = {name: tuple(item) if name in _TUPLES else item for name, item in content["model"].items()}
+    if model.get("shape") is not None:
+        model["shape"] = from_data(model["shape"])
     graphs = {
         name: GraphFile(graph["file"], graph["sha256"], _shapes(graph["inputs"]), _shapes(graph["outputs"]))
         for name, graph in content["graphs"].items()

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 
-from tggbc_ros.core.checkpoint import CheckpointError, load_into, official_names, read_state_dict
+from tggbc_ros.core.checkpoint import CheckpointError, fitting, load_into, official_names, read_state_dict
 from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.core.model import StreamPETR
 
@@ -54,7 +54,7 @@ def read_weights(path: Path, model: ModelConfig) -> StreamPETR:
     Raises CheckpointError naming the file where it is damaged or does not fit.
     """
     state = read_state(path)
-    module = StreamPETR(model)
+    module = StreamPETR(fitting(model, path))
     load_into(module, state, f"checkpoint {path}")
     return module
 

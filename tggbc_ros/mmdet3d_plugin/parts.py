@@ -15,6 +15,7 @@ from torch import nn
 from tggbc_ros.core import backbones, neck
 from tggbc_ros.core.config import ModelConfig, model_config
 from tggbc_ros.core.head import Head
+from tggbc_ros.core.shape import vovnet
 
 
 def network_config(base: str, changes: dict[str, Any]) -> ModelConfig:
@@ -34,8 +35,7 @@ class VoVNet(backbones.VoVNet):
     """`core.backbones.VoVNet`. norm_eval: batch norms keep their statistics while training, as StreamPETR trains it."""
 
     def __init__(self, blocks: Sequence[int] = (1, 3, 9, 3), norm_eval: bool = True) -> None:
-        stage2, stage3, stage4, stage5 = blocks
-        super().__init__((stage2, stage3, stage4, stage5))
+        super().__init__(vovnet(tuple(blocks)))
         self.norm_eval = norm_eval
 
     def train(self, mode: bool = True) -> VoVNet:

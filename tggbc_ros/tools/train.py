@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from tggbc_ros.backends.torch_backend import find_device
 from tggbc_ros.core.config import MODELS, ModelConfig, PruningConfig, model_config
+from tggbc_ros.core.network_file import History
 from tggbc_ros.training import initial, parallel
 from tggbc_ros.training.denoise import DenoiseConfig
 from tggbc_ros.training.features import FEATURES_FILE, cache_features
@@ -29,7 +30,7 @@ from tggbc_ros.training.prepare import prepare
 from tggbc_ros.training.schedule import KeepRamp
 from tggbc_ros.training.score import Score, evaluate
 from tggbc_ros.training.tasks import DenseTask, Net, StreamTask, TaskConfig
-from tggbc_ros.training.weights import begin_from, export
+from tggbc_ros.training.weights import begin_from, export, network_at, note_network
 
 WEIGHTS_FILE = "weights.safetensors"
 SCORES_FILE = "scores.csv"
@@ -101,15 +102,17 @@ def train(options: argparse.Namespace) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     crew = parallel.join()
-    model, device, stage = model_config(options.model), find_device(options.device), STAGES[options.stage]
+    device, stage, folder = find_device(options.device), STAGES[options.stage], options.work / options.stage
+    model, history = _look_up(options)
     validation = None
     if crew.leads:
         _table(options, options.split, model)  # the others read what it prepares
         validation = _validation(options, model)
     crew.wait()
     table = _table(options, options.split, model)
-    folder = options.work / options.stage
     folder.mkdir(parents=True, exist_ok=True)
+    if crew.leads:
+        note_network(model, history, folder)
     net = _network(options, table, model).to(device, memory_format=torch.channels_last)
     task = _task(options, net, table, device, crew)
     loop = Loop(task, _loop_config(options, stage), folder, _trained(net, options.stage), crew)
@@ -120,7 +123,7 @@ def train(options: argparse.Namespace) -> None:
         scorer = _scorer(loop, options, validation, device)
     loop.run(options.stop_at, scorer)
     if crew.leads:
-        export(loop.average.module.detector, folder / WEIGHTS_FILE)
+        export(loop.average.module.detector, folder / WEIGHTS_FILE, history)
     if validation is not None:
         _say_scores(loop.average.module, options, validation, device)
     parallel.leave(crew)
@@ -174,10 +177,28 @@ def _network(options: argparse.Namespace, table: FrameTable, model: ModelConfig)
     initial.start(net.detector, table, options.seed)
     # A resumed run too, although `Loop.resume` follows: before that, `head` caches the features of this backbone,
     # which rests there, so that it is the same in the average, which `begin_from` reads, and in the network.
-    source = options.work / options.stage if options.resume else options.begin_from
+    source = _source(options)
     if source is not None:
         begin_from(net, source)
     return net
+
+
+def _source(options: argparse.Namespace) -> Path | None:
+    """The folder or file that the network comes from, if it does not begin at random."""
+    folder: Path = options.work / options.stage
+    return folder if options.resume else options.begin_from
+
+
+def _look_up(options: argparse.Namespace) -> tuple[ModelConfig, History]:
+    """What the network looks like, and what was done to it, this stage included if something was."""
+    model, source = model_config(options.model), _source(options)
+    if source is None:
+        return model, ()
+    model, history = network_at(model, source)
+    if history and not options.resume:
+        step = {"step": "tune", "stage": options.stage, "steps": options.steps, "data": options.split}
+        history = (*history, step)
+    return model, history
 
 
 def _trained(net: Net, stage: str) -> dict[str, nn.Module]:

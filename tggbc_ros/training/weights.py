@@ -2,14 +2,50 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 
 import torch
 
-from tggbc_ros.core.checkpoint import load_into, read_state_dict
+from tggbc_ros.core.checkpoint import fitting, load_into, read_state_dict
+from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.core.model import StreamPETR
+from tggbc_ros.core.network_file import History, as_history, history_of, write_network
+from tggbc_ros.core.shape import from_data
+from tggbc_ros.data.nuscenes.tables import read_json
 from tggbc_ros.training.loop import STATE_FILE
 from tggbc_ros.training.tasks import Net
+
+NETWORK_FILE = "network.json"
+"""In the folder of a run whose network was cut: its backbone's shape, and what was done to it."""
+
+
+def network_at(model: ModelConfig, path: Path) -> tuple[ModelConfig, History]:
+    """What the network of a run's folder, or of a checkpoint, looks like, and what was done to it.
+
+    It is the model's own, and nothing, unless the folder or file says otherwise. Raises ValueError naming the file.
+    """
+    if not path.is_dir():
+        return fitting(model, path), history_of(path)
+    file = path / NETWORK_FILE
+    if not file.is_file():
+        return model, ()
+    said = read_json(file)
+    try:
+        shape = from_data(said["shape"]) if said["shape"] is not None else None
+        return dataclasses.replace(model, shape=shape), as_history(said["history"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{file} does not say what a network looks like: {error}") from error
+
+
+def note_network(model: ModelConfig, history: History, folder: Path) -> None:
+    """Leave what `network_at` reads in a run's folder; nothing for a network that is as its name says."""
+    if model.shape is None and not history:
+        (folder / NETWORK_FILE).unlink(missing_ok=True)
+        return
+    said = {"shape": dataclasses.asdict(model.shape) if model.shape else None, "history": list(history)}
+    (folder / NETWORK_FILE).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
 
 
 def begin_from(net: Net, path: Path) -> None:
@@ -32,14 +68,10 @@ def begin_from(net: Net, path: Path) -> None:
     net.load_state_dict(average)
 
 
-def export(detector: StreamPETR, path: Path) -> None:
-    """Write a detector's weights as float16 safetensors, its own key names."""
-    try:
-        from safetensors.torch import save_file
-    except ImportError as error:
-        raise ImportError(f"writing {path} needs the library safetensors: pip install safetensors") from error
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: _half(value) for name, value in detector.state_dict().items()}, path)
+def export(detector: StreamPETR, path: Path, history: History = ()) -> None:
+    """Write a detector's weights as float16 safetensors, its own key names, with its shape and history."""
+    state = {name: _half(value) for name, value in detector.state_dict().items()}
+    write_network(state, path, detector.model.shape, history)
 
 
 def _half(value: torch.Tensor) -> torch.Tensor:

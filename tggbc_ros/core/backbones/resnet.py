@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from tggbc_ros.core.backbones.leftovers import convolution, gone
+from tggbc_ros.core.shape import ResNetShape, Stage
+
 
 def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    """What the block's input passes through to fit its output: nothing where it fits already."""
-    if stride == 1 and in_channels == out_channels:
-        return nn.Identity()
+    """What a stage's first block passes its input through, for it to fit its output."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
         nn.BatchNorm2d(out_channels),
@@ -17,21 +18,31 @@ def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut (ResNet-18 and -34)."""
+    """Two 3x3 convolutions and a shortcut (ResNet-18 and -34). inner: channels between them.
 
-    expansion = 1
+    projects: whether the shortcut is a convolution; it is the identity otherwise.
+    """
 
-    def __init__(self, in_channels: int, width: int, stride: int) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        inner: tuple[int, ...],
+        out_channels: int,
+        stride: int = 1,
+        projects: bool = False,
+        constants: bool = False,
+    ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, width, 3, stride, padding=1, bias=False)
+        (width,) = inner
+        self.conv1 = convolution(in_channels, width, 3, stride, constants)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.conv2 = convolution(width, out_channels, 3, constants=constants)
+        self.bn2 = nn.BatchNorm2d(out_channels)
         self.relu = nn.ReLU(inplace=True)
-        self.downsample = _shortcut(in_channels, width, stride)
+        self.downsample = _shortcut(in_channels, out_channels, stride) if projects else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[B, in, H, W] -> [B, width, H/stride, W/stride]."""
+        """[B, in, H, W] -> [B, out, H/stride, W/stride]."""
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
         y += self.downsample(x)
@@ -39,24 +50,33 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 convolutions and a shortcut; the 3x3 carries the stride ("pytorch style")."""
+    """1x1, 3x3, 1x1 convolutions and a shortcut; the 3x3 carries the stride ("pytorch style").
 
-    expansion = 4
+    inner: channels that the first and the second put out. projects: as in `BasicBlock`.
+    """
 
-    def __init__(self, in_channels: int, width: int, stride: int) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        inner: tuple[int, ...],
+        out_channels: int,
+        stride: int = 1,
+        projects: bool = False,
+        constants: bool = False,
+    ) -> None:
         super().__init__()
-        out_channels = width * self.expansion
-        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
+        first, second = inner
+        self.conv1 = convolution(in_channels, first, 1)
+        self.bn1 = nn.BatchNorm2d(first)
+        self.conv2 = convolution(first, second, 3, stride, constants)
+        self.bn2 = nn.BatchNorm2d(second)
+        self.conv3 = convolution(second, out_channels, 1)
         self.bn3 = nn.BatchNorm2d(out_channels)
         self.relu = nn.ReLU(inplace=True)
-        self.downsample = _shortcut(in_channels, out_channels, stride)
+        self.downsample = _shortcut(in_channels, out_channels, stride) if projects else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[B, in, H, W] -> [B, 4 * width, H/stride, W/stride]."""
+        """[B, in, H, W] -> [B, out, H/stride, W/stride]."""
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.relu(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(y))
@@ -64,29 +84,38 @@ class Bottleneck(nn.Module):
         return self.relu(y)  # type: ignore[no-any-return]
 
 
-class ResNet(nn.Module):
-    """A ResNet without its classifier.
+class ShortcutAlone(nn.Module):
+    """What is left of a stage's first block that is gone."""
 
-    block: `BasicBlock` or `Bottleneck`. depths: blocks in each of the four stages. width: channels of
-    the stem and of the first stage's 3x3 convolutions, doubled from stage to stage.
-    """
-
-    def __init__(
-        self,
-        block: type[BasicBlock] | type[Bottleneck],
-        depths: tuple[int, int, int, int],
-        width: int = 64,
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.downsample = _shortcut(in_channels, out_channels, stride)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[B, in, H, W] -> [B, out, H/stride, W/stride]."""
+        return self.relu(self.downsample(x))  # type: ignore[no-any-return]
+
+
+BLOCKS: dict[str, type[BasicBlock] | type[Bottleneck]] = {"basic": BasicBlock, "bottleneck": Bottleneck}
+
+
+class ResNet(nn.Module):
+    """A ResNet without its classifier. Blocks that are gone keep their place, so that the others keep their names."""
+
+    def __init__(self, shape: ResNetShape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.conv1 = nn.Conv2d(3, shape.stem, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(shape.stem)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = _stage(block, width, width, depths[0], stride=1)
-        self.layer2 = _stage(block, width * block.expansion, width * 2, depths[1], stride=2)
-        self.layer3 = _stage(block, width * 2 * block.expansion, width * 4, depths[2], stride=2)
-        self.layer4 = _stage(block, width * 4 * block.expansion, width * 8, depths[3], stride=2)
-        self.out_channels = (width * 4 * block.expansion, width * 8 * block.expansion)
+        first, second, third, fourth = shape.stages
+        self.layer1 = _stage(shape, shape.stem, first, stride=1, projects=shape.block != "basic")
+        self.layer2 = _stage(shape, first.trunk, second)
+        self.layer3 = _stage(shape, second.trunk, third)
+        self.layer4 = _stage(shape, third.trunk, fourth)
+        self.out_channels = shape.out_channels
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """[B, 3, H, W] -> maps at strides 16 and 32, channels as in ``out_channels``."""
@@ -95,10 +124,18 @@ class ResNet(nn.Module):
         return c4, self.layer4(c4)
 
 
-def _stage(
-    block: type[BasicBlock] | type[Bottleneck], in_channels: int, width: int, depth: int, stride: int
-) -> nn.Sequential:
-    """``depth`` blocks, the first of which takes the stride."""
-    blocks = [block(in_channels, width, stride)]
-    blocks += [block(width * block.expansion, width, 1) for _ in range(depth - 1)]
+def _stage(shape: ResNetShape, in_channels: int, stage: Stage, stride: int = 2, projects: bool = True) -> nn.Sequential:
+    """The blocks of a stage, the first of which takes the stride."""
+    block, trunk = BLOCKS[shape.block], stage.trunk
+    blocks: list[nn.Module] = []
+    for index, inner in enumerate(stage.blocks):
+        first = index == 0
+        if inner is not None and first:
+            blocks.append(block(in_channels, inner, trunk, stride, projects, shape.constants))
+        elif inner is not None:
+            blocks.append(block(trunk, inner, trunk, constants=shape.constants))
+        elif first and projects:
+            blocks.append(ShortcutAlone(in_channels, trunk, stride))
+        else:
+            blocks.append(gone(trunk, shape.constants))
     return nn.Sequential(*blocks)

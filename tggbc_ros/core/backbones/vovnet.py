@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-STEM_CHANNELS = (64, 64, 128)
-LAYER_CHANNELS = (128, 160, 192, 224)  # of the 3x3 convolutions, stages 2 to 5
-STAGE_CHANNELS = (256, 512, 768, 1024)
-LAYERS_PER_BLOCK = 5
+from tggbc_ros.core.backbones.leftovers import convolution, gone
+from tggbc_ros.core.shape import Stage, VoVNetShape
 
 
 class ConvNorm(nn.Module):
     """Convolution without bias, batch norm, ReLU; the padding keeps the size at stride 1."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, constants: bool = False
+    ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=False)
+        self.conv = convolution(in_channels, out_channels, kernel, stride, constants)
         self.norm = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -41,13 +42,20 @@ class EffectiveSqueezeExcitation(nn.Module):
 
 
 class OSABlock(nn.Module):
-    """One-shot aggregation: a chain of 3x3 convolutions whose every output is concatenated once, at the end."""
+    """One-shot aggregation: a chain of 3x3 convolutions whose every output is concatenated once, at the end.
 
-    def __init__(self, in_channels: int, layer_channels: int, out_channels: int, residual: bool) -> None:
+    inner: channels that each of the chain puts out.
+    """
+
+    def __init__(
+        self, in_channels: int, inner: tuple[int, ...], out_channels: int, residual: bool, constants: bool = False
+    ) -> None:
         super().__init__()
         self.residual = residual
-        widths = [in_channels] + [layer_channels] * LAYERS_PER_BLOCK
-        self.layers = nn.ModuleList(ConvNorm(widths[i], widths[i + 1], kernel=3) for i in range(LAYERS_PER_BLOCK))
+        widths = (in_channels, *inner)
+        self.layers = nn.ModuleList(
+            ConvNorm(widths[i], widths[i + 1], kernel=3, constants=constants) for i in range(len(inner))
+        )
         self.concat = ConvNorm(sum(widths), out_channels, kernel=1)
         self.ese = EffectiveSqueezeExcitation(out_channels)
 
@@ -61,20 +69,24 @@ class OSABlock(nn.Module):
 
 
 class VoVNet(nn.Module):
-    """VoVNet with eSE, its classifier left out; ``blocks`` counts the OSA blocks of stages 2 to 5.
+    """VoVNet with eSE, its classifier left out. Blocks that are gone keep their place, so that others keep their names.
 
-    (1, 3, 9, 3) is VoVNet-99.
+    Stages are called 2 to 5, as in the paper.
     """
 
-    def __init__(self, blocks: tuple[int, int, int, int]) -> None:
+    def __init__(self, shape: VoVNetShape) -> None:
         super().__init__()
-        widths = (3, *STEM_CHANNELS)
-        units = [ConvNorm(widths[i], widths[i + 1], kernel=3, stride=stride) for i, stride in enumerate((2, 1, 2))]
+        self.shape = shape
+        widths, constants = (3, *shape.stem), (False, shape.constants, shape.constants)  # images have no dropped ones
+        units = [
+            ConvNorm(widths[i], widths[i + 1], kernel=3, stride=stride, constants=constants[i])
+            for i, stride in enumerate((2, 1, 2))
+        ]
         self.stem = _numbered("unit", units)
-        in_channels = (STEM_CHANNELS[-1], *STAGE_CHANNELS[:-1])
-        stages = [_stage(*shape) for shape in zip(in_channels, LAYER_CHANNELS, STAGE_CHANNELS, blocks, strict=True)]
+        in_channels = (shape.stem[-1], *(stage.trunk for stage in shape.stages[:-1]))
+        stages = [_stage(width, stage, shape.constants) for width, stage in zip(in_channels, shape.stages, strict=True)]
         self.stage2, self.stage3, self.stage4, self.stage5 = stages
-        self.out_channels = (STAGE_CHANNELS[2], STAGE_CHANNELS[3])
+        self.out_channels = shape.out_channels
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """[B, 3, H, W] -> maps at strides 16 and 32, channels as in ``out_channels``."""
@@ -89,15 +101,18 @@ def _halve(x: torch.Tensor) -> torch.Tensor:
     return F.max_pool2d(x, kernel_size=3, stride=2, ceil_mode=True)
 
 
-def _stage(in_channels: int, layer_channels: int, out_channels: int, blocks: int) -> nn.Sequential:
+def _stage(in_channels: int, stage: Stage, constants: bool) -> nn.Sequential:
     """OSA blocks; all but the first, whose channels change, add their input."""
-    inputs = [in_channels] + [out_channels] * (blocks - 1)
-    return _numbered(
-        "block",
-        [OSABlock(width, layer_channels, out_channels, residual=i > 0) for i, width in enumerate(inputs)],
-    )
+    blocks: list[nn.Module] = []
+    for index, inner in enumerate(stage.blocks):
+        width = in_channels if index == 0 else stage.trunk
+        if inner is None:
+            blocks.append(gone(stage.trunk, constants))
+        else:
+            blocks.append(OSABlock(width, inner, stage.trunk, residual=index > 0, constants=constants))
+    return _numbered("block", blocks)
 
 
-def _numbered(name: str, modules: list[nn.Module] | list[ConvNorm] | list[OSABlock]) -> nn.Sequential:
+def _numbered(name: str, modules: Sequence[nn.Module]) -> nn.Sequential:
     """A chain whose members are called name1, name2, …: VoVNet's published weights count from one."""
     return nn.Sequential(OrderedDict((f"{name}{i}", module) for i, module in enumerate(modules, start=1)))
