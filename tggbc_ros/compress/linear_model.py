@@ -1,0 +1,76 @@
+"""A mixed-integer linear program, put together row by row and handed to HiGHS through SciPy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import csr_array
+
+Floats = npt.NDArray[np.float64]
+Columns = npt.NDArray[np.intp]
+
+OPTIMAL, LIMIT, INFEASIBLE = 0, 1, 2
+"""SciPy's names for how a solve ended."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a solve ended: values [n] or None, and the proven bound that no solution's objective is below."""
+
+    values: Floats | None
+    bound: float
+    proven: bool
+
+
+class LinearModel:
+    """Minimise a linear objective; every variable lies in [0, upper]."""
+
+    def __init__(self) -> None:
+        self._upper: list[Floats] = []
+        self._integer: list[npt.NDArray[np.int8]] = []
+        self._entries: list[tuple[Columns, Columns, Floats]] = []  # row, column, coefficient
+        self._lower_sides: list[Floats] = []
+        self._upper_sides: list[Floats] = []
+        self.n_variables = 0
+        self.n_rows = 0
+
+    def variables(self, count: int, integer: bool = False, upper: float = 1.0) -> Columns:
+        """New variables: their columns [count]."""
+        self._upper.append(np.full(count, upper))
+        self._integer.append(np.full(count, integer, np.int8))
+        self.n_variables += count
+        return np.arange(self.n_variables - count, self.n_variables)
+
+    def rows(self, lower: npt.ArrayLike, upper: npt.ArrayLike, count: int) -> Columns:
+        """New rows ``lower <= row <= upper`` without entries as yet: their indices [count]."""
+        self._lower_sides.append(np.broadcast_to(np.asarray(lower, np.float64), count))
+        self._upper_sides.append(np.broadcast_to(np.asarray(upper, np.float64), count))
+        self.n_rows += count
+        return np.arange(self.n_rows - count, self.n_rows)
+
+    def add(self, rows: npt.ArrayLike, columns: npt.ArrayLike, values: npt.ArrayLike) -> None:
+        """Entries of rows; the three are broadcast against each other, entries at one place add up."""
+        row, column, value = np.broadcast_arrays(rows, columns, np.asarray(values, np.float64))
+        self._entries.append((row.ravel(), column.ravel(), value.ravel()))
+
+    def minimise(self, objective: Floats, seconds: float, gap: float) -> Outcome:
+        """Solve within a time limit, until bound and solution differ by no more than the share ``gap``."""
+        row, column, value = (np.concatenate(parts) for parts in zip(*self._entries, strict=True))
+        matrix = csr_array((value, (row, column)), shape=(self.n_rows, self.n_variables))
+        sides = LinearConstraint(matrix, np.concatenate(self._lower_sides), np.concatenate(self._upper_sides))
+        found = milp(
+            objective,
+            integrality=np.concatenate(self._integer),
+            bounds=Bounds(0.0, np.concatenate(self._upper)),
+            constraints=sides,
+            options={"time_limit": seconds, "mip_rel_gap": gap},
+        )
+        if found.status == INFEASIBLE:
+            return Outcome(None, float("inf"), True)
+        if found.status not in (OPTIMAL, LIMIT):
+            raise ArithmeticError(f"HiGHS gave up: {found.message}")
+        bound = -float("inf") if found.mip_dual_bound is None else float(found.mip_dual_bound)
+        return Outcome(found.x, bound, found.status == OPTIMAL)
