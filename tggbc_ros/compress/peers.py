@@ -61,7 +61,7 @@ def _moves(
     for group in sorted(problem.touched(keep) - set(problem.fixed)):
         near = [e for e in problem.layers if keep[e.block] and (e.group == group or group in e.reads)]
         before = _worth(near, choice)
-        for width in range(1, choice[group]):
+        for width in range(choice[group] - 1, 0, -1):
             narrower = [*choice[:group], width, *choice[group + 1 :]]
             yield before, _worth(near, narrower), narrower, keep
     for block in range(1, problem.n_blocks):

@@ -127,15 +127,13 @@ class Solution:
     seconds: float
 
 
-def solution(
-    problem: Problem, choice: Sequence[int], keep: Sequence[bool], started: float, gap: float | None = None
-) -> Solution:
+def solution(problem: Problem, choice: Sequence[int], keep: Sequence[bool], started: float) -> Solution:
     """What a structure is worth; started: `time.perf_counter()` at the method's begin."""
     touched = problem.touched(keep)
     chosen = tuple(k if group in touched else 0 for group, k in enumerate(choice))
     worth, cost = problem.evaluate(chosen, keep)
     seconds = time.perf_counter() - started
-    return Solution(cost <= problem.budget, worth, cost, chosen, tuple(keep), gap, seconds)
+    return Solution(cost <= problem.budget, worth, cost, chosen, tuple(keep), None, seconds)
 
 
 def latency(layer: Layer, choice: Sequence[int]) -> int:

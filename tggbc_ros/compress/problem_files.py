@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tggbc_ros.compress.problem import Integers, Layer, Problem
-from tggbc_ros.compress.values import integer, integers, named, read_arrays, read_list
+from tggbc_ros.compress.values import integer, integers, named, read_arrays, read_list, shown
 
 PREFIX = re.compile(r"(i[^_]+)_choices$")
 
@@ -22,13 +22,18 @@ def read_problems(path: Path) -> dict[int | str, Problem]:
     """
     if path.suffix == ".npz":
         return _of_npz(path)
-    return {place: named(path, place, _of_entry, entry) for place, entry in enumerate(read_list(path, "instances"))}
+    return {
+        place: named(path, f"instance {place}", _of_entry, entry)
+        for place, entry in enumerate(read_list(path, "instances"))
+    }
 
 
 def _of_entry(name: str, entry: Mapping[str, Any]) -> Problem:
     choices = tuple(integers(f"{name}: choices", entry["choices"]).tolist())
     layers = [_layer_of_entry(f"{name}: layer {place}", place, e) for place, e in enumerate(entry["layers"])]
-    fixed = {int(group): integer(f"{name}: fixed", choice) for group, choice in entry.get("fixed", {}).items()}
+    fixed = {
+        _number(f"{name}: fixed", group): integer(f"{name}: fixed", k) for group, k in entry.get("fixed", {}).items()
+    }
     return Problem(
         name,
         choices,
@@ -37,6 +42,12 @@ def _of_entry(name: str, entry: Mapping[str, Any]) -> Problem:
         tuple(layers),
         fixed,
     )
+
+
+def _number(name: str, key: str) -> int:
+    if not key.isdecimal():
+        raise ValueError(f"{name} has the key {shown(key)}, expected the number of a group")
+    return int(key)
 
 
 def _layer_of_entry(name: str, place: int, entry: Mapping[str, Any]) -> Layer:
@@ -58,7 +69,7 @@ def _of_npz(path: Path) -> dict[int | str, Problem]:
     prefixes = [found[1] for key in arrays if (found := PREFIX.match(key))]
     if not prefixes:
         raise ValueError(f"{path} has no array iNN_choices")
-    return {prefix: named(path, prefix, _of_arrays, _below(arrays, prefix)) for prefix in prefixes}
+    return {prefix: named(path, f"instance {prefix}", _of_arrays, _below(arrays, prefix)) for prefix in prefixes}
 
 
 def _below(arrays: Mapping[str, np.ndarray[Any, Any]], prefix: str) -> dict[str, np.ndarray[Any, Any]]:
@@ -84,7 +95,9 @@ def _layers_of_arrays(name: str, arrays: Mapping[str, Any]) -> Iterator[Layer]:
     shapes = integers(f"{name}: lat_shape", arrays["lat_shape"])
     n = len(groups)
     if shapes.shape != (n, 2) or not len(reads) == len(blocks) == len(worth_lengths) == n:
-        raise ValueError(f"layer_pre, layer_block, lat_shape and imp_len do not all have the {n} layers of layer_group")
+        raise ValueError(
+            f"{name}: layer_pre, layer_block, lat_shape and imp_len: expected the {n} layers of layer_group"
+        )
     names = arrays["layer_names"] if "layer_names" in arrays else np.arange(n)
     tables = _split(f"{name}: lat_flat", arrays["lat_flat"], shapes.prod(axis=1))
     worths = _split(f"{name}: imp_flat", arrays["imp_flat"], worth_lengths)

@@ -1,7 +1,7 @@
 """MDP's program made linear (its products of choices as flows), exact for every structure it can describe.
 
-Only what is chosen is integer: a choice a group, a keep a block, a total a concatenation. What two of them cost
-together is a transport between both (rows: the one's choices, columns: the other's), whose optimum is integer then.
+Only what is chosen is integer: a choice a group, a keep a block. What two widths cost together is a transport between
+both (rows: the one's choices, columns: the other's), which is integer where its ends are; so is a total of several.
 """
 
 from __future__ import annotations
@@ -88,19 +88,23 @@ class ProblemModel(LinearModel):
         return self._shared[group, block]
 
     def _total_in_block(self, groups: tuple[int, ...], block: int) -> tuple[Columns, Integers]:
-        """Columns of "these groups' steps add up to t, and the block is kept", and their t."""
-        key = (tuple(sorted(groups)), block)
+        """Columns of "these groups' steps add up to t, and the block is kept", and their t.
+
+        Group after group, by a transport between the total so far and the next width. One row that says what the
+        total is would do, but bounds far worse: a total could be a mix of its neighbours.
+        """
+        narrow_first = tuple(sorted(groups, key=lambda group: (len(self.allowed[group]), group)))
+        key = narrow_first, block
         if key not in self._totals:
-            reachable = np.zeros(1, np.int64)
-            for group in groups:
-                reachable = np.unique(reachable[:, None] + self.allowed[group])
-            columns = self.variables(len(reachable), integer=True)
-            self._sum_is_keep(columns, block)
-            row = self.rows(0, 0, 1)
-            self.add(row, columns, reachable)
-            for group in groups:
-                self.add(row, self._in_block(group, block), -self.allowed[group])
-            self._totals[key] = columns, reachable
+            columns, steps = self._in_block(narrow_first[0], block), self.allowed[narrow_first[0]]
+            for group in narrow_first[1:]:
+                flows = self._flows(columns, self._in_block(group, block))
+                steps, total = np.unique(np.add.outer(steps, self.allowed[group]), return_inverse=True)
+                columns = self.variables(len(steps))
+                sums = self.rows(0, 0, len(steps))
+                self.add(sums[total.reshape(flows.shape)], flows, 1)
+                self.add(sums, columns, -1)
+            self._totals[key] = columns, steps
         return self._totals[key]
 
     def _add_layers(self) -> None:
@@ -124,12 +128,16 @@ class ProblemModel(LinearModel):
 
     def _transport(self, one: Columns, other: Columns, table: Integers) -> None:
         """Costs of a pair of widths [len(one), len(other)], where at most one of each is taken."""
-        flows = self.variables(table.size).reshape(table.shape)
-        self._costs.append((flows.ravel(), table.ravel().astype(np.float64)))
+        self._costs.append((self._flows(one, other).ravel(), table.ravel().astype(np.float64)))
+
+    def _flows(self, one: Columns, other: Columns) -> Columns:
+        """Columns of "this of one, that of the other" [len(one), len(other)]."""
+        flows = self.variables(len(one) * len(other)).reshape(len(one), len(other))
         for ends, lines in ((one, flows), (other, flows.T)):
             rows = self.rows(0, 0, len(ends))
             self.add(rows[:, None], lines, 1)
             self.add(rows, ends, -1)
+        return flows
 
 
 def home_blocks(problem: Problem) -> dict[int, int]:

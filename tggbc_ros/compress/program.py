@@ -11,6 +11,7 @@ import math
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +40,14 @@ def solve(problem: Problem, gap: float = 0.0, seconds: float = SECONDS) -> Solut
     # Importance is whole, so less than one of it decides only between equals.
     tie = 0.5 / (problem.budget + 1)
     found = model.minimise(tie * model.latency - model.importance, seconds, gap)
+    if found.values is None and found.proven:
+        return _fastest(problem, started, seconds)
     if found.values is None:
-        return _fastest(problem, found, started, seconds)
+        return _in_a_hurry(problem, found, started, seconds)
     best = _decoded(problem, model, found.values, started)
     if not best.feasible:
         raise ArithmeticError(f"{problem.name}: HiGHS overspent by its tolerance: {best.latency} of {problem.budget}")
-    bound = min(problem.most_importance(), math.floor(0.5 + 1e-3 - found.bound))
-    left = 0.0 if found.proven and gap == 0 else max(0.0, (bound - best.importance) / max(best.importance, 1))
-    return solution(problem, best.choice, best.keep, started, left)
+    return replace(best, gap=0.0 if found.proven and gap == 0 else _gap(problem, best, found))
 
 
 def least_latency(problem: Problem, seconds: float = SECONDS) -> Solution:
@@ -67,13 +68,28 @@ def allowed_choices(problem: Problem) -> list[Integers]:
     ]
 
 
-def _fastest(problem: Problem, found: Outcome, started: float, seconds: float) -> Solution:
-    """The answer where HiGHS gave none: the budget cannot be met, or time was short."""
+def _gap(problem: Problem, best: Solution, found: Outcome) -> float:
+    """By what share of its importance the best structure can still be better, as far as is proven."""
+    bound = problem.most_importance()
+    if math.isfinite(found.bound):
+        bound = min(bound, math.floor(0.5 + 1e-3 - found.bound))  # 0.5: what the tie may cost; the rest rounds
+    return max(0.0, (bound - best.importance) / max(best.importance, 1))
+
+
+def _fastest(problem: Problem, started: float, seconds: float) -> Solution:
+    """The answer where the budget cannot be met."""
     fastest = least_latency(problem, seconds)
-    if fastest.feasible and found.proven:
+    if fastest.feasible:
         raise ArithmeticError(f"{problem.name}: HiGHS finds no structure, but {fastest.latency} us can be reached")
-    gap = (problem.most_importance() - fastest.importance) / max(fastest.importance, 1) if fastest.feasible else None
-    return solution(problem, fastest.choice, fastest.keep, started, gap)
+    return replace(fastest, seconds=time.perf_counter() - started)
+
+
+def _in_a_hurry(problem: Problem, found: Outcome, started: float, seconds: float) -> Solution:
+    """The answer where HiGHS found none in time: a peer's, else the fastest structure there is."""
+    reached = [answer for answer in (peer(problem) for peer in PEERS.values()) if answer.feasible]
+    best = max(reached, key=lambda answer: answer.importance) if reached else least_latency(problem, seconds)
+    gap = _gap(problem, best, found) if best.feasible else None
+    return replace(best, gap=gap, seconds=time.perf_counter() - started)
 
 
 def _decoded(problem: Problem, model: ProblemModel, values: Floats, started: float) -> Solution:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from tggbc_ros.compress.problem import MAX_TOTAL, Integers
 
 Value = TypeVar("Value")
+Floats = npt.NDArray[np.float64]
 
 
 def read_list(path: Path, key: str) -> list[Any]:
@@ -48,9 +49,9 @@ def write_list(path: Path, entries: Sequence[dict[str, Any]]) -> None:
     os.replace(partial, path)
 
 
-def named(path: Path, instance: int | str, make: Callable[[str, Any], Value], content: Any) -> Value:
+def named(path: Path, what: str, make: Callable[[str, Any], Value], content: Any) -> Value:
     """What ``make`` makes of an entry and its name; raises ValueError that says which entry, and what it lacks."""
-    name = f"{path} instance {instance}"
+    name = f"{path} {what}"
     try:
         return make(name, content)
     except KeyError as error:
@@ -86,7 +87,7 @@ def shown(given: Any) -> str:
     return reprlib.repr(given).replace("\n", " ")
 
 
-def reals(name: str, given: Any) -> npt.NDArray[np.float64]:
+def reals(name: str, given: Any) -> Floats:
     """An array of finite numbers >= 0; raises ValueError for anything else."""
     try:
         values = np.asarray(given)
@@ -95,3 +96,10 @@ def reals(name: str, given: Any) -> npt.NDArray[np.float64]:
     if values.size == 0 or values.dtype.kind not in "iuf" or not np.all(np.isfinite(values) & (values >= 0)):
         raise ValueError(f"{name} is {shown(given)}, expected finite numbers of at least 0")
     return values.astype(np.float64)
+
+
+def rows(read: Callable[[str, Any], Value], name: str, given: Any) -> tuple[Value, ...]:
+    """A list of arrays of their own lengths, each read by `reals` or `integers`."""
+    if not isinstance(given, list):
+        raise ValueError(f"{name} is {shown(given)}, expected a list")
+    return tuple(read(f"{name} of layer {place}", row) for place, row in enumerate(given))

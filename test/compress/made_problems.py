@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -112,3 +114,9 @@ def vovnet99(seed: int, step: int, share: float) -> Entry:
         cells //= 4
     made.laterals(stages[2:])
     return made.entry(droppable + 1, share, [0, len(made.choices) - 1])
+
+
+def write_entries(path: Path, instances: Sequence[Entry]) -> Path:
+    """A file of these instances."""
+    path.write_text(json.dumps({"instances": instances}), encoding="utf-8")
+    return path
