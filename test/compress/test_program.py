@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
@@ -181,6 +184,22 @@ class TestCommand:
         assert [entry["file"] for entry in rest] == [str(files[1])] * 2
         printed = capsys.readouterr().err.splitlines()
         assert printed[0] == f"{files[0]} instance 1: budget 2 us cannot be met, the least reachable is 3 us"
+
+    def test_ctrl_c_ends_it_at_once_and_leaves_what_was_solved(self, tmp_path: Path) -> None:
+        quick = write_entries(tmp_path / "quick.json", [resnet50(1, 64, 0.5)])
+        slow = write_entries(tmp_path / "slow.json", [vovnet99(1, 16, 0.4)])
+        out = tmp_path / "out.json"
+        command = [sys.executable, "-m", program.__name__, str(quick), str(slow), "--json", str(out)]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            while "quick.json" not in child.stdout.readline():  # HiGHS may say something, too
+                assert child.poll() is None
+            time.sleep(1)
+            child.send_signal(signal.SIGINT)
+            _, errors = child.communicate(timeout=30)
+        assert child.returncode == 130
+        assert errors == f"program: interrupted; {out} holds what was solved before\n"
+        assert len(json.loads(out.read_text(encoding="utf-8"))) == 1
 
     @pytest.mark.parametrize(
         ("change", "message"),

@@ -106,6 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError, ArithmeticError) as error:
         print(f"allocation: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"allocation: interrupted; {given.json} holds what was solved before", file=sys.stderr)
+        return 130
     return 0
 
 
