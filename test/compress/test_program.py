@@ -90,12 +90,15 @@ class TestRecorded:
 
 
 class TestEnumeration:
+    @pytest.mark.parametrize("large", [0, program.LARGE], ids=["narrowed first", "as it is"])
     @settings(max_examples=150, deadline=None)
-    @given(st.integers(0, 2**32))
-    def test_any_structure(self, seed: int) -> None:
+    @given(seed=st.integers(0, 2**32))
+    def test_any_structure(self, seed: int, large: int) -> None:
         problem = any_problem(seed)
         best, least = enumerated(problem)
-        found = program.solve(problem)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(program, "LARGE", large)
+            found = program.solve(problem)
         assert found.feasible == (best is not None)
         if best:
             assert (found.importance, found.latency) == best

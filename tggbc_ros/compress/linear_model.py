@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from scipy.sparse import csr_array
 
 Floats = npt.NDArray[np.float64]
@@ -27,6 +27,14 @@ class Outcome:
     values: Floats | None
     bound: float
     proven: bool
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """A bound that no solution's objective is below, and by how much a variable at 1 raises it [n] (if above 0)."""
+
+    bound: float
+    reduced_costs: Floats
 
 
 class LinearModel:
@@ -65,9 +73,7 @@ class LinearModel:
 
         Ctrl-C ends it at once. Raises ArithmeticError where HiGHS gives up.
         """
-        row, column, value = (np.concatenate(parts) for parts in zip(*self._entries, strict=True))
-        matrix = csr_array((value, (row, column)), shape=(self.n_rows, self.n_variables))
-        sides = LinearConstraint(matrix, np.concatenate(self._lower_sides), np.concatenate(self._upper_sides))
+        sides = LinearConstraint(self._matrix(), *self._sides())
         found = _on_a_thread(
             lambda: milp(
                 objective,
@@ -83,6 +89,40 @@ class LinearModel:
             raise ArithmeticError(f"HiGHS gave up: {found.message}")
         bound = -float("inf") if found.mip_dual_bound is None else float(found.mip_dual_bound)
         return Outcome(found.x, bound, found.status == OPTIMAL)
+
+    def relax(self, objective: Floats, seconds: float) -> Relaxation | None:
+        """What the program without its integers proves; None where it takes longer or has no solution."""
+        matrix, (lower, upper) = self._matrix(), self._sides()
+        equal = lower == upper
+        if np.isfinite(lower[~equal]).any():
+            raise ValueError("a row with a lower side only, expected equations and upper sides")
+        most = np.concatenate(self._upper)
+        found = _on_a_thread(
+            lambda: linprog(
+                objective,
+                A_ub=matrix[~equal],
+                b_ub=upper[~equal],
+                A_eq=matrix[equal],
+                b_eq=upper[equal],
+                bounds=np.stack([np.zeros_like(most), most], axis=1),
+                method="highs-ipm",
+                options={"time_limit": seconds},
+            )
+        )
+        if found.status != OPTIMAL:
+            return None
+        prices = np.empty(self.n_rows)
+        prices[equal] = found.eqlin.marginals
+        prices[~equal] = np.minimum(found.ineqlin.marginals, 0)  # any such prices prove a bound, exact ones or not
+        reduced = objective - matrix.T @ prices
+        return Relaxation(float(prices @ upper + np.minimum(reduced, 0) @ most), reduced)
+
+    def _matrix(self) -> csr_array:
+        row, column, value = (np.concatenate(parts) for parts in zip(*self._entries, strict=True))
+        return csr_array((value, (row, column)), shape=(self.n_rows, self.n_variables))
+
+    def _sides(self) -> tuple[Floats, Floats]:
+        return np.concatenate(self._lower_sides), np.concatenate(self._upper_sides)
 
 
 def _on_a_thread(solve: Callable[[], Any]) -> Any:

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tggbc_ros.compress.linear_model import Columns, Floats, LinearModel
+from tggbc_ros.compress.linear_model import Columns, Floats, LinearModel, Relaxation
 from tggbc_ros.compress.problem import Integers, Layer, Problem
 
 
 class ProblemModel(LinearModel):
     """The program of one problem; ``importance`` and ``latency`` are its two objectives [n_variables].
 
-    allowed: [G] the choices left to each group, ascending, of its 1 to K - 1; 0 has no variable: it is forbidden.
+    allowed: [G] the choices left to each group, ascending, of its 1 to K - 1 (0 is forbidden); none: its block goes.
     """
 
     def __init__(self, problem: Problem, allowed: Sequence[Integers]) -> None:
@@ -27,6 +27,7 @@ class ProblemModel(LinearModel):
         self.allowed = allowed
         self._costs: list[tuple[Columns, Floats]] = []
         self._worths: list[tuple[Columns, Floats]] = []
+        self.flows: list[tuple[Columns, Columns]] = []  # columns of a width [n], and of its flows [n, other's n]
         self._home = home_blocks(problem)
         self.keep = self._block_variables()
         self.choice = self._choice_variables()
@@ -37,15 +38,23 @@ class ProblemModel(LinearModel):
 
     def limit_latency(self, budget: int) -> None:
         """At most so many microseconds."""
-        self._limit(self.latency, -np.inf, budget)
+        used = np.flatnonzero(self.latency)
+        self.add(self.rows(-np.inf, budget, 1), used, self.latency[used])
 
-    def demand_importance(self, least: int) -> None:
-        """At least so much importance."""
-        self._limit(self.importance, least, np.inf)
+    def narrowed(self, relaxed: Relaxation, reach: float) -> list[Integers]:
+        """[G]: the choices that can be part of a structure whose objective is at most ``reach``.
 
-    def _limit(self, objective: Floats, lower: float, upper: float) -> None:
-        used = np.flatnonzero(objective)
-        self.add(self.rows(lower, upper, 1), used, objective[used])
+        A choice that is taken raises the bound by its own reduced cost and, in each transport that it is an end of,
+        by the least one of its flows.
+        """
+        raised = np.maximum(relaxed.reduced_costs, 0)
+        raised_by = raised.copy()
+        for ends, flows in self.flows:
+            raised_by[ends] += raised[flows].min(axis=1)
+        left = list(self.allowed)
+        for group, columns in self.choice.items():
+            left[group] = self.allowed[group][relaxed.bound + raised_by[columns] <= reach]
+        return left
 
     def _objective(self, terms: list[tuple[Columns, Floats]]) -> Floats:
         total = np.zeros(self.n_variables)
@@ -133,6 +142,7 @@ class ProblemModel(LinearModel):
     def _flows(self, one: Columns, other: Columns) -> Columns:
         """Columns of "this of one, that of the other" [len(one), len(other)]."""
         flows = self.variables(len(one) * len(other)).reshape(len(one), len(other))
+        self.flows += [(one, flows)] if one is other else [(one, flows), (other, flows.T)]
         for ends, lines in ((one, flows), (other, flows.T)):
             rows = self.rows(0, 0, len(ends))
             self.add(rows[:, None], lines, 1)

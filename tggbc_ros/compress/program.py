@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tggbc_ros.compress.linear_model import Floats, Outcome
+from tggbc_ros.compress.linear_model import Floats
 from tggbc_ros.compress.peers import PEERS
 from tggbc_ros.compress.problem import Integers, Problem, Solution, solution
 from tggbc_ros.compress.problem_files import read_problems
@@ -25,29 +25,66 @@ from tggbc_ros.compress.problem_model import ProblemModel
 from tggbc_ros.compress.values import write_list
 
 SECONDS = 150.0
+LARGE = 10_000
+"""With more variables it pays to solve the program without its integers first, which leaves fewer choices."""
+TIE = 0.5
+ROUNDING = 1e-10
+"""Share of a bound that rounding may take."""
 
 
 def solve(problem: Problem, gap: float = 0.0, seconds: float = SECONDS) -> Solution:
     """The most important structure within the budget, and of equally important ones the one with the least latency.
 
-    Stops early where the importance is proven to be within the share ``gap`` of the best one, or at the time limit;
-    the solution says what is proven. Where the budget cannot be met, it is the structure with the least latency.
-    Raises ArithmeticError where the solver finds nothing in time, or contradicts the tables.
+    Stops early where the importance is proven to be within the share ``gap`` of the best one, or at the time limit,
+    where a peer's structure is taken if it is better; the solution says what is proven. Where the budget cannot be
+    met, it is the structure with the least latency.
+    Raises ArithmeticError where nothing is found in time, or the solver contradicts the tables.
     """
     started = time.perf_counter()
-    model = ProblemModel(problem, allowed_choices(problem))
+    model = _model(problem, allowed_choices(problem))
+    bound, answers = -math.inf, []
+    if model.n_variables > LARGE:
+        answers = [answer for answer in (peer(problem) for peer in PEERS.values()) if answer.feasible]
+        model, bound = _narrowed(problem, model, answers, seconds / 2)
+    if not answers or gap == 0 or _gap(problem, _most_important(answers), bound) > gap:
+        left = max(1.0, seconds - (time.perf_counter() - started))
+        found = model.minimise(_objective(problem, model), left, gap)
+        bound = max(bound, found.bound)
+        if found.values is not None:
+            answers.append(_within_budget(problem, model, found.values, started))
+        elif found.proven and not answers:
+            return _fastest(problem, started, seconds)
+    best = _most_important(answers) if answers else least_latency(problem, seconds)
+    proven = _gap(problem, best, bound) if best.feasible else None
+    return replace(best, gap=proven, seconds=time.perf_counter() - started)
+
+
+def _most_important(answers: Sequence[Solution]) -> Solution:
+    return max(answers, key=lambda answer: (answer.importance, -answer.latency))
+
+
+def _model(problem: Problem, allowed: Sequence[Integers]) -> ProblemModel:
+    model = ProblemModel(problem, allowed)
     model.limit_latency(problem.budget)
-    # Importance is whole, so less than one of it decides only between equals.
-    tie = 0.5 / (problem.budget + 1)
-    found = model.minimise(tie * model.latency - model.importance, seconds, gap)
-    if found.values is None and found.proven:
-        return _fastest(problem, started, seconds)
-    if found.values is None:
-        return _in_a_hurry(problem, found, started, seconds)
-    best = _decoded(problem, model, found.values, started)
-    if not best.feasible:
-        raise ArithmeticError(f"{problem.name}: HiGHS overspent by its tolerance: {best.latency} of {problem.budget}")
-    return replace(best, gap=0.0 if found.proven and gap == 0 else _gap(problem, best, found))
+    return model
+
+
+def _objective(problem: Problem, model: ProblemModel) -> Floats:
+    """To be minimised. Importance is whole, so less than half of one for the latency decides only between equals."""
+    return TIE / (problem.budget + 1) * model.latency - model.importance
+
+
+def _narrowed(
+    problem: Problem, model: ProblemModel, answers: Sequence[Solution], seconds: float
+) -> tuple[ProblemModel, float]:
+    """The model without the choices that nothing as good as the answers can have, and a bound on its objective."""
+    relaxed = model.relax(_objective(problem, model), seconds)
+    if relaxed is None:
+        return model, -math.inf
+    if not answers:
+        return model, relaxed.bound
+    reach = TIE - _most_important(answers).importance + ROUNDING * (1 + abs(relaxed.bound))
+    return _model(problem, model.narrowed(relaxed, reach)), relaxed.bound
 
 
 def least_latency(problem: Problem, seconds: float = SECONDS) -> Solution:
@@ -68,12 +105,12 @@ def allowed_choices(problem: Problem) -> list[Integers]:
     ]
 
 
-def _gap(problem: Problem, best: Solution, found: Outcome) -> float:
-    """By what share of its importance the best structure can still be better, as far as is proven."""
-    bound = problem.most_importance()
-    if math.isfinite(found.bound):
-        bound = min(bound, math.floor(0.5 + 1e-3 - found.bound))  # 0.5: what the tie may cost; the rest rounds
-    return max(0.0, (bound - best.importance) / max(best.importance, 1))
+def _gap(problem: Problem, best: Solution, bound: float) -> float:
+    """By what share of its importance a structure can be better, if no objective is below the bound."""
+    most = problem.most_importance()
+    if math.isfinite(bound):
+        most = min(most, math.floor(TIE + ROUNDING * (1 + abs(bound)) - bound))
+    return max(0.0, (most - best.importance) / max(best.importance, 1))
 
 
 def _fastest(problem: Problem, started: float, seconds: float) -> Solution:
@@ -84,12 +121,11 @@ def _fastest(problem: Problem, started: float, seconds: float) -> Solution:
     return replace(fastest, seconds=time.perf_counter() - started)
 
 
-def _in_a_hurry(problem: Problem, found: Outcome, started: float, seconds: float) -> Solution:
-    """The answer where HiGHS found none in time: a peer's, else the fastest structure there is."""
-    reached = [answer for answer in (peer(problem) for peer in PEERS.values()) if answer.feasible]
-    best = max(reached, key=lambda answer: answer.importance) if reached else least_latency(problem, seconds)
-    gap = _gap(problem, best, found) if best.feasible else None
-    return replace(best, gap=gap, seconds=time.perf_counter() - started)
+def _within_budget(problem: Problem, model: ProblemModel, values: Floats, started: float) -> Solution:
+    best = _decoded(problem, model, values, started)
+    if not best.feasible:
+        raise ArithmeticError(f"{problem.name}: HiGHS overspent by its tolerance: {best.latency} of {problem.budget}")
+    return best
 
 
 def _decoded(problem: Problem, model: ProblemModel, values: Floats, started: float) -> Solution:
@@ -99,7 +135,8 @@ def _decoded(problem: Problem, model: ProblemModel, values: Floats, started: flo
         keep[block] = bool(values[column] > 0.5)
     choice = [0] * len(problem.choices)
     for group, columns in model.choice.items():
-        choice[group] = int(model.allowed[group][np.argmax(values[columns])])
+        if len(columns):
+            choice[group] = int(model.allowed[group][np.argmax(values[columns])])
     found = solution(problem, choice, keep, started)
     for what, objective, exact in (
         ("importance", model.importance, found.importance),
