@@ -10,14 +10,14 @@ import argparse
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tggbc_ros.compress.linear_model import Floats
+from tggbc_ros.compress.linear_model import Floats, Relaxation
 from tggbc_ros.compress.peers import PEERS
 from tggbc_ros.compress.problem import Integers, Problem, Solution, solution
 from tggbc_ros.compress.problem_files import read_problems
@@ -27,6 +27,7 @@ from tggbc_ros.compress.values import write_list
 SECONDS = 150.0
 LARGE = 10_000
 """With more variables it pays to solve the program without its integers first, which leaves fewer choices."""
+HOPE = 0.15
 TIE = 0.5
 ROUNDING = 1e-10
 """Share of a bound that rounding may take."""
@@ -42,18 +43,27 @@ def solve(problem: Problem, gap: float = 0.0, seconds: float = SECONDS) -> Solut
     """
     started = time.perf_counter()
     model = _model(problem, allowed_choices(problem))
-    bound, answers = -math.inf, []
+    bound, answers = -math.inf, list[Solution]()
+    stages: Iterable[tuple[ProblemModel, float]] = [(model, math.inf)]
     if model.n_variables > LARGE:
         answers = [answer for answer in (peer(problem) for peer in PEERS.values()) if answer.feasible]
-        model, bound = _narrowed(problem, model, answers, seconds / 2)
-    if not answers or gap == 0 or _gap(problem, _most_important(answers), bound) > gap:
-        left = max(1.0, seconds - (time.perf_counter() - started))
-        found = model.minimise(_objective(problem, model), left, gap)
-        bound = max(bound, found.bound)
+        relaxed = model.relax(_objective(problem, model), 0.9 * seconds)
+        if relaxed is not None:
+            bound = relaxed.bound
+        if relaxed is not None and answers:
+            stages = _narrowed(problem, model, relaxed, answers)
+    for narrow, reach in stages:
+        left = seconds - (time.perf_counter() - started)
+        if answers and (left < 1 or (gap > 0 and _gap(problem, _most_important(answers), bound) <= gap)):
+            break
+        found = narrow.minimise(_objective(problem, narrow), max(left, 1.0), gap)
+        bound = max(bound, min(found.bound, reach))
         if found.values is not None:
-            answers.append(_within_budget(problem, model, found.values, started))
+            answers.append(_within_budget(problem, narrow, found.values, started))
         elif found.proven and not answers:
             return _fastest(problem, started, seconds)
+        if found.proven and _value(problem, _most_important(answers)) <= reach:
+            break
     best = _most_important(answers) if answers else least_latency(problem, seconds)
     proven = _gap(problem, best, bound) if best.feasible else None
     return replace(best, gap=proven, seconds=time.perf_counter() - started)
@@ -74,17 +84,23 @@ def _objective(problem: Problem, model: ProblemModel) -> Floats:
     return TIE / (problem.budget + 1) * model.latency - model.importance
 
 
+def _value(problem: Problem, answer: Solution) -> float:
+    """The objective of an answer."""
+    return TIE / (problem.budget + 1) * answer.latency - answer.importance
+
+
 def _narrowed(
-    problem: Problem, model: ProblemModel, answers: Sequence[Solution], seconds: float
-) -> tuple[ProblemModel, float]:
-    """The model without the choices that nothing as good as the answers can have, and a bound on its objective."""
-    relaxed = model.relax(_objective(problem, model), seconds)
-    if relaxed is None:
-        return model, -math.inf
-    if not answers:
-        return model, relaxed.bound
-    reach = TIE - _most_important(answers).importance + ROUNDING * (1 + abs(relaxed.bound))
-    return _model(problem, model.narrowed(relaxed, reach)), relaxed.bound
+    problem: Problem, model: ProblemModel, relaxed: Relaxation, answers: list[Solution]
+) -> Iterator[tuple[ProblemModel, float]]:
+    """Models with fewer choices, each with the objective up to which it has everything.
+
+    The first hopes that the optimum is near the bound, which is so as a rule; the second has all that is as good as
+    the best of the answers, to which the first may have added.
+    """
+    for share in (HOPE, 1.0):
+        reach = TIE - _most_important(answers).importance + ROUNDING * (1 + abs(relaxed.bound))
+        reach = relaxed.bound + share * max(0.0, reach - relaxed.bound)
+        yield _model(problem, model.narrowed(relaxed, reach)), reach
 
 
 def least_latency(problem: Problem, seconds: float = SECONDS) -> Solution:
