@@ -28,7 +28,9 @@ SECONDS = 150.0
 LARGE = 10_000
 """With more variables it pays to solve the program without its integers first, which leaves fewer choices."""
 HOPE = 0.15
+"""Of the way from the bound to the best peer: so near to the bound the optimum is hoped to be."""
 TIE = 0.5
+"""What all of a budget's latency is worth: less than the least step of importance."""
 ROUNDING = 1e-10
 """Share of a bound that rounding may take."""
 
