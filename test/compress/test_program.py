@@ -114,7 +114,7 @@ class TestEnumeration:
         assert program.solve(Problem("ties", (4,), 1, 9, (layer,))).choice == (2,)
 
     def test_a_layer_that_reads_its_own_width_pays_for_that_one(self) -> None:
-        """An eSE gate; as a transport between two widths it could pay for a pair that is not there."""
+        """An eSE gate: only the diagonal of its table can be."""
         gate = np.array([[9, 9, 9], [9, 8, 0], [9, 0, 8]])
         layer = Layer("gate", 0, (0,), 0, gate, np.array([0, 1, 2]))
         found = program.solve(Problem("gate", (3,), 1, 8, (layer,)))
