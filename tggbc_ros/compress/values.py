@@ -1,0 +1,105 @@
+"""Lists and arrays from files that others wrote: what does not fit is named in one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import reprlib
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from tggbc_ros.compress.problem import MAX_TOTAL, Integers
+
+Value = TypeVar("Value")
+Floats = npt.NDArray[np.float64]
+
+
+def read_list(path: Path, key: str) -> list[Any]:
+    """A list in the object that a JSON file holds; raises OSError, or ValueError naming the file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is no JSON file: {error}") from error
+    if not isinstance(content, dict) or not isinstance(content.get(key), list):
+        raise ValueError(f"{path} has no list {key!r}")
+    entries: list[Any] = content[key]
+    return entries
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """All arrays of an NPZ file, no pickled ones; raises OSError, or ValueError naming the file."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+    except (ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} is no NPZ file of plain arrays: {error}") from error
+
+
+def write_list(path: Path, entries: Sequence[dict[str, Any]]) -> None:
+    """Write a list as JSON, an entry a line; what was there is replaced as a whole."""
+    partial = path.with_name(f"{path.name}.partial")
+    lines = ",\n".join(json.dumps(entry, allow_nan=False) for entry in entries)
+    partial.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def named(path: Path, what: str, make: Callable[[str, Any], Value], content: Any) -> Value:
+    """What ``make`` makes of an entry and its name; raises ValueError that says which entry, and what it lacks."""
+    name = f"{path} {what}"
+    try:
+        return make(name, content)
+    except KeyError as error:
+        raise ValueError(f"{name}: no {error}") from error
+    except (TypeError, AttributeError, IndexError, OverflowError) as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def integers(name: str, given: Any) -> Integers:
+    """An array of whole numbers; raises ValueError for anything else, NaN and ragged lists included."""
+    try:
+        values = np.asarray(given)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    whole = values.dtype.kind in "iu" or (
+        values.dtype.kind == "f" and bool(np.all(np.isfinite(values) & (values == np.rint(values))))
+    )
+    if not whole or values.size == 0 or np.abs(values.astype(np.float64)).max() > MAX_TOTAL:
+        raise ValueError(f"{name} is {shown(given)}, expected whole numbers of at most {MAX_TOTAL}")
+    return values.astype(np.int64)
+
+
+def integer(name: str, given: Any) -> int:
+    """One whole number; raises ValueError for anything else."""
+    values = integers(name, given)
+    if values.size != 1:
+        raise ValueError(f"{name} is {shown(given)}, expected one whole number")
+    return int(values.reshape(()))
+
+
+def shown(given: Any) -> str:
+    """The beginning of a value, for an error of one line."""
+    return reprlib.repr(given).replace("\n", " ")
+
+
+def reals(name: str, given: Any) -> Floats:
+    """An array of finite numbers >= 0; raises ValueError for anything else."""
+    try:
+        values = np.asarray(given)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    if values.size == 0 or values.dtype.kind not in "iuf" or not np.all(np.isfinite(values) & (values >= 0)):
+        raise ValueError(f"{name} is {shown(given)}, expected finite numbers of at least 0")
+    return values.astype(np.float64)
+
+
+def rows(read: Callable[[str, Any], Value], name: str, given: Any) -> tuple[Value, ...]:
+    """A list of arrays of their own lengths, each read by `reals` or `integers`."""
+    if not isinstance(given, list):
+        raise ValueError(f"{name} is {shown(given)}, expected a list")
+    return tuple(read(f"{name} of layer {place}", row) for place, row in enumerate(given))
