@@ -59,6 +59,7 @@ _OFFICIAL_KEYS = (
         "img_backbone.stage{s}.OSA{s}_{b}.concat.OSA{s}_{b}_concat/{rest}",
     ),
     ("backbone.stage{s}.block{b}.{rest}", "img_backbone.stage{s}.OSA{s}_{b}.{rest}"),
+    ("backbone.gates.{rest}", "gates.selective_modules.{rest}"),
     ("backbone.{rest}", "img_backbone.{rest}"),
     ("neck.lateral.{i}.{rest}", "img_neck.lateral_convs.{i}.conv.{rest}"),
     ("neck.output.{rest}", "img_neck.fpn_convs.0.conv.{rest}"),
@@ -215,7 +216,7 @@ def official_names(keys: Iterable[str], model: ModelConfig) -> dict[str, str]:
     for key in keys:
         branch = _BRANCH_KEY.fullmatch(key)
         if branch is None:
-            names[_official_name(key)] = key
+            names[official_name(key)] = key
             continue
         kind, rest = branch.groups()
         names.update((f"pts_bbox_head.{kind}_branches.{i}.{rest}", key) for i in range(model.num_layers))
@@ -233,7 +234,8 @@ def official_constants(model: ModelConfig) -> dict[str, torch.Tensor]:
     }
 
 
-def _official_name(key: str) -> str:
+def official_name(key: str) -> str:
+    """What our key is called in a checkpoint of StreamPETR's; of the gates, which it has none of, SViT's names."""
     for pattern, official in _official_patterns():
         match = pattern.fullmatch(key)
         if match is not None:

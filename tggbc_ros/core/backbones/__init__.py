@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from tggbc_ros.core.backbones.resnet import ResNet
-from tggbc_ros.core.backbones.vit import ViT, ViTShape
+from tggbc_ros.core.backbones.vit import SHAPES, ViT
 from tggbc_ros.core.backbones.vovnet import VoVNet
 from tggbc_ros.core.shape import PRESETS, ResNetShape, Shape
 
@@ -19,10 +19,7 @@ def from_shape(shape: Shape) -> Backbone:
 
 
 BACKBONES: dict[str, Callable[[], Backbone]] = {name: partial(from_shape, shape) for name, shape in PRESETS.items()}
-BACKBONES |= {
-    "eva02_l": lambda: ViT(ViTShape(1024, 24, 16, 16, 20, tuple(range(2, 24, 3)))),
-    "eva02_demo": lambda: ViT(ViTShape(192, 8, 3, 8, 22, (2, 5, 7))),
-}
+BACKBONES |= {name: partial(ViT, shape) for name, shape in SHAPES.items()}
 
 
 def build_backbone(name: str, shape: Shape | None = None) -> Backbone:

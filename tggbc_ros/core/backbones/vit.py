@@ -5,17 +5,25 @@ Windows, rotary positions, SwiGLU. Parameter names are those of the published we
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from tggbc_ros.core.backbones.packed import Packed, pack
 from tggbc_ros.core.backbones.windows import Windows, cut
+from tggbc_ros.core.gates import Gate, kept
 
 EPSILON = 1e-6
 GRID = 14
 """Cells a side of the learned position embedding, before it is brought to a map's size."""
+
+
+def _require(holds: bool, field: str, value: object, expected: str) -> None:
+    if not holds:
+        raise ValueError(f"{field} is {value!r}, expected {expected}")
 
 
 @dataclass(frozen=True)
@@ -69,9 +77,12 @@ class ViTShape:
         return height // self.patch, width // self.patch
 
 
-def _require(holds: bool, field: str, value: object, expected: str) -> None:
-    if not holds:
-        raise ValueError(f"{field} is {value!r}, expected {expected}")
+SHAPES = {
+    # For images 320 pixels high, as StreamPETR and ToC3D train it.
+    "eva02_l": ViTShape(1024, 24, 16, window=16, global_window=20, global_blocks=tuple(range(2, 24, 3))),
+    # For 352 x 128 pixels: windows as high as the map, and some blocks that see the whole of it.
+    "eva02_demo": ViTShape(192, 8, 3, window=8, global_window=22, global_blocks=(2, 5, 7)),
+}
 
 
 class WindowAttention(nn.Module):
@@ -85,17 +96,14 @@ class WindowAttention(nn.Module):
         self.q_proj, self.k_proj, self.v_proj = (nn.Linear(shape.width, shape.width, bias=False) for _ in "qkv")
         self.proj = nn.Linear(shape.width, shape.width)
 
-    def forward(self, x: torch.Tensor, windows: Windows) -> torch.Tensor:
-        """[B, H, W, C] -> [B, H, W, C]."""
-        query, key, value = (each.unflatten(-1, (self.heads, -1)) for each in self.project(x))
-        void = self.v_bias.unflatten(0, (self.heads, -1))
-        output: torch.Tensor = self.proj(windows.attend(windows.turn(query), windows.turn(key), value, void))
-        return output
-
-    def project(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """[..., C] -> query, key, value [..., C]."""
+    def forward(self, x: torch.Tensor, places: Windows | Packed) -> torch.Tensor:
+        """Map [B, H, W, C] in windows, or kept tokens [K, C] of such -> the same shape."""
         query = F.linear(x, self.q_proj.weight, self.q_bias)
-        return query, self.k_proj(x), F.linear(x, self.v_proj.weight, self.v_bias)
+        value = F.linear(x, self.v_proj.weight, self.v_bias)
+        query, key, value = (each.unflatten(-1, (self.heads, -1)) for each in (query, self.k_proj(x), value))
+        void = self.v_bias.unflatten(0, (self.heads, -1))
+        output: torch.Tensor = self.proj(places.attend(places.turn(query), places.turn(key), value, void))
+        return output
 
 
 class SwiGLU(nn.Module):
@@ -123,11 +131,18 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(shape.width, EPSILON)
         self.mlp = SwiGLU(shape)
 
-    def forward(self, x: torch.Tensor, windows: Windows) -> torch.Tensor:
-        """[B, H, W, C] -> [B, H, W, C]."""
-        x = x + self.attn(self.norm1(x), windows)
+    def forward(self, x: torch.Tensor, places: Windows | Packed) -> torch.Tensor:
+        """Map [B, H, W, C] in windows, or kept tokens [K, C] of such -> the same shape."""
+        x = x + self.attn(self.norm1(x), places)
         output: torch.Tensor = x + self.mlp(self.norm2(x))
         return output
+
+    def run_kept(self, x: torch.Tensor, windows: Windows, keep: torch.Tensor) -> torch.Tensor:
+        """Map [B, H, W, C] -> the same, where ``keep`` [B, H, W] is false as it came, and no key of the others."""
+        packed = pack(keep, windows)
+        tokens = x.flatten(0, 2)
+        rows = self(tokens[packed.index], packed)
+        return tokens.index_copy(0, packed.index, rows).view_as(x)
 
 
 class PatchEmbedding(nn.Module):
@@ -144,7 +159,10 @@ class PatchEmbedding(nn.Module):
 
 
 class ViT(nn.Module):
-    """An EVA-02 whose last block's tokens are the one map that comes out."""
+    """An EVA-02 whose last block's tokens are the one map that comes out.
+
+    gates: `core.gates.Gate` by the number of the block before which it decides; none: all tokens pass all blocks.
+    """
 
     def __init__(self, shape: ViTShape) -> None:
         super().__init__()
@@ -152,6 +170,7 @@ class ViT(nn.Module):
         self.pos_embed = nn.Parameter(torch.empty(1, 1 + GRID**2, shape.width))
         self.patch_embed = PatchEmbedding(shape)
         self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.depth))
+        self.gates = nn.ModuleDict()
         self.out_channels = (shape.width,)
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
         for module in self.modules():
@@ -163,9 +182,29 @@ class ViT(nn.Module):
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor]:
         """[B, 3, H, W] -> the map at the patches' stride, [B, width, H / patch, W / patch]."""
         x = self.embed(images)
-        for block, windows in zip(self.blocks, self.windows(x), strict=True):
-            x = block(x, windows)
+        for index, windows in enumerate(self.windows(x)):
+            x = self.run_block(index, x, windows, self.keep(index, x))
         return (x.permute(0, 3, 1, 2),)
+
+    def add_gates(self, blocks: Iterable[int]) -> None:
+        """Gates before these blocks, in place of those there were; raises where there is no such block."""
+        gated = sorted(blocks)
+        _require(set(gated) <= set(range(self.shape.depth)), "gates", gated, f"blocks in 0..{self.shape.depth - 1}")
+        self.gates = nn.ModuleDict({str(block): Gate(self.shape.width) for block in gated})
+
+    def keep(self, index: int, x: torch.Tensor) -> torch.Tensor | None:
+        """Which tokens of the map [B, H, W, C] pass a block, [B, H, W]; None for all, where it has no gate."""
+        if str(index) not in self.gates:
+            return None
+        keep: torch.Tensor = kept(self.gates[str(index)](x).flatten(1, 2)).unflatten(1, (x.shape[1], x.shape[2]))
+        return keep
+
+    def run_block(self, index: int, x: torch.Tensor, windows: Windows, keep: torch.Tensor | None) -> torch.Tensor:
+        """The map [B, H, W, C] after a block that all tokens pass, or those of ``keep`` [B, H, W]."""
+        block = self.blocks[index]
+        assert isinstance(block, Block)
+        passed: torch.Tensor = block(x, windows) if keep is None else block.run_kept(x, windows, keep)
+        return passed
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
         """[B, 3, H, W] -> tokens with their position, [B, rows, columns, C]; raises where patches do not fit."""
@@ -175,7 +214,7 @@ class ViT(nn.Module):
 
     def position(self, rows: int, columns: int) -> torch.Tensor:
         """The learned embedding [1, rows, columns, C], enlarged bicubically; its first row, of no cell, is unused."""
-        grid = self.pos_embed[:, 1:].unflatten(1, (GRID, GRID)).permute(0, 3, 1, 2).float()
+        grid: torch.Tensor = self.pos_embed[:, 1:].unflatten(1, (GRID, GRID)).permute(0, 3, 1, 2).float()
         if (rows, columns) != (GRID, GRID):
             grid = F.interpolate(grid, size=(rows, columns), mode="bicubic", align_corners=False)
         return grid.permute(0, 2, 3, 1)

@@ -35,12 +35,14 @@ class Rectangle:
         """Map [B, H, W, heads, d] -> [B, windows * heads, cells of a window, d]."""
         part = x.narrow(1, self.top, self.rows * self.height).narrow(2, self.left, self.columns * self.width)
         windows = part.unflatten(2, (self.columns, self.width)).unflatten(1, (self.rows, self.height))
-        return windows.permute(0, 1, 3, 5, 2, 4, 6).flatten(4, 5).flatten(1, 3)
+        taken: torch.Tensor = windows.permute(0, 1, 3, 5, 2, 4, 6).flatten(4, 5).flatten(1, 3)
+        return taken
 
     def put(self, x: torch.Tensor, heads: int) -> torch.Tensor:
         """[B, windows * heads, cells of a window, d] -> their part of the map, [B, h, w, heads * d]."""
         windows = x.unflatten(2, (self.height, self.width)).unflatten(1, (self.rows, self.columns, heads))
-        return windows.permute(0, 1, 4, 2, 5, 3, 6).flatten(5, 6).flatten(3, 4).flatten(1, 2)
+        part: torch.Tensor = windows.permute(0, 1, 4, 2, 5, 3, 6).flatten(5, 6).flatten(3, 4).flatten(1, 2)
+        return part
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,24 +57,48 @@ class Windows:
     cosine: torch.Tensor
     sine: torch.Tensor
 
-    def turn(self, x: torch.Tensor) -> torch.Tensor:
-        """Rotary positions (arXiv 2104.09864) on a map [B, H, W, heads, d]: neighbouring channels are pairs."""
-        quarter = torch.stack((-x[..., 1::2], x[..., ::2]), dim=-1).flatten(-2)
-        return torch.addcmul(x * self.cosine, quarter, self.sine)
+    @functools.cached_property
+    def order(self) -> torch.Tensor:
+        """[H * W], the cells of the map window by window."""
+        height, width = self.cosine.shape[:2]
+        cells = torch.arange(height * width, device=self.cosine.device).view(1, height, width, 1, 1)
+        return torch.cat([rectangle.take(cells).flatten() for band in self.bands for rectangle in band])
 
-    def attend(
-        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, void: torch.Tensor
-    ) -> torch.Tensor:
+    @property
+    def missing(self) -> list[int]:
+        """How many slots of each window lie beyond the map, in the order of `order`."""
+        each = (rectangle for band in self.bands for rectangle in band)
+        return [rectangle.missing for rectangle in each for _ in range(rectangle.rows * rectangle.columns)]
+
+    def by_window(self, cells: torch.Tensor) -> list[torch.Tensor]:
+        """[B, H * W] in the order of `order` -> [B, windows, cells of each], for windows of each size."""
+        each = [rectangle for band in self.bands for rectangle in band]
+        counts = [rectangle.rows * rectangle.columns for rectangle in each]
+        parts = cells.split([r.height * r.width * count for r, count in zip(each, counts, strict=True)], dim=1)
+        return [part.unflatten(1, (count, -1)) for part, count in zip(parts, counts, strict=True)]
+
+    def turn(self, x: torch.Tensor) -> torch.Tensor:
+        """Rotary positions on a map [B, H, W, heads, d]."""
+        return turn(x, self.cosine, self.sine)
+
+    def attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, void: torch.Tensor) -> torch.Tensor:
         """Maps [B, H, W, heads, d], turned -> [B, H, W, heads * d]; void [heads, d] is the value of a missing slot."""
         heads = query.shape[3]
         bands = []
         for band in self.bands:
             parts = []
             for rectangle in band:
-                taken = (rectangle.take(x) for x in (query, key, value))
-                parts.append(rectangle.put(attend(*taken, void, rectangle.missing), heads))
+                take = rectangle.take
+                output = attend(take(query), take(key), take(value), void, rectangle.missing)
+                parts.append(rectangle.put(output, heads))
             bands.append(torch.cat(parts, dim=2))
         return torch.cat(bands, dim=1)
+
+
+def turn(x: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:
+    """Rotary positions (arXiv 2104.09864): [..., d], whose neighbouring channels are pairs, by angles [..., d]."""
+    quarter = torch.stack((-x[..., 1::2], x[..., ::2]), dim=-1).flatten(-2)
+    return torch.addcmul(x * cosine, quarter, sine)
 
 
 def attend(
