@@ -71,12 +71,13 @@ def _table_problem(stored: State, tables: State, source: str) -> str:
     if len(comparable) < len(stored):
         passed_over = len(stored) - len(comparable)
         _logger.info("%s: %d rotary tables of another size are passed over", source, passed_over)
-    unlike = [
-        key
-        for key, value in comparable.items()
-        if not torch.allclose(value.float(), tables[key], rtol=0.0, atol=TABLE_TOLERANCE + torch.finfo(value.dtype).eps)
-    ]
+    unlike = [key for key, value in comparable.items() if not _alike(value, tables[key])]
     return f"{len(unlike)} rotary tables unlike those of its shape: {unlike[0]} first" if unlike else ""
+
+
+def _alike(stored: torch.Tensor, table: torch.Tensor) -> bool:
+    rounding = torch.finfo(stored.dtype).eps if stored.is_floating_point() else 0.0
+    return torch.allclose(stored.float().cpu(), table, rtol=0.0, atol=TABLE_TOLERANCE + rounding)
 
 
 @contextlib.contextmanager

@@ -203,8 +203,10 @@ class ViT(nn.Module):
         """The map [B, H, W, C] after a block that all tokens pass, or those of ``keep`` [B, H, W]."""
         block = self.blocks[index]
         assert isinstance(block, Block)
-        passed: torch.Tensor = block(x, windows) if keep is None else block.run_kept(x, windows, keep)
-        return passed
+        if keep is None or bool(keep.all()):  # to pack them all would only take time
+            passed: torch.Tensor = block(x, windows)
+            return passed
+        return block.run_kept(x, windows, keep)
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
         """[B, 3, H, W] -> tokens with their position, [B, rows, columns, C]; raises where patches do not fit."""
