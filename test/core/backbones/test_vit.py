@@ -16,6 +16,8 @@ from tggbc_ros.core.backbones.vit import SHAPES, ViT, ViTShape
 from tggbc_ros.core.config import MODELS
 from tggbc_ros.core.model import StreamPETR
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = ViTShape(32, 4, 2, window=3, global_window=5, global_blocks=(1, 3))
 
 
