@@ -160,3 +160,9 @@ class TestGates:
     def test_gates_of_blocks_that_there_are_not_are_refused(self) -> None:
         with pytest.raises(ValueError, match=r"gates is \[2, 4\], expected blocks in 0..3"):
             network().add_gates([4, 2])
+
+    def test_training_through_decisions_is_refused(self) -> None:
+        backbone = network().train()
+        backbone.add_gates([1])
+        with pytest.raises(NotImplementedError, match="train the dense network"):
+            backbone(images(80, 112))

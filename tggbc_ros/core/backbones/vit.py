@@ -181,6 +181,8 @@ class ViT(nn.Module):
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor]:
         """[B, 3, H, W] -> the map at the patches' stride, [B, width, H / patch, W / patch]."""
+        if self.training and self.gates:
+            raise NotImplementedError("gates have decisions here and nothing to learn from: train the dense network")
         x = self.embed(images)
         for index, windows in enumerate(self.windows(x)):
             x = self.run_block(index, x, windows, self.keep(index, x))
