@@ -30,12 +30,13 @@ class Encoder:
         fold_norms(convolutions.eval().requires_grad_(False))
         self._convolutions = convert_conv2d_weight_memory_format(convolutions.to(device, dtype), torch.channels_last)
         self._dtype = dtype
+        self._fixed = not getattr(module.backbone, "gates", ())  # gates choose how much there is to compute
         self._recorded: Recorded | None = None
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Normalised images [B, N, 3, H, W] -> features [B, N, C, rows, columns]."""
         each = images.flatten(0, 1).to(dtype=self._dtype, memory_format=torch.channels_last)
-        features = self._replay(each) if each.is_cuda else self._run(each)
+        features = self._replay(each) if each.is_cuda and self._fixed else self._run(each)
         by_frame: torch.Tensor = features.float().unflatten(0, images.shape[:2])
         return by_frame
 

@@ -24,6 +24,7 @@ from tggbc_ros.core.model import StreamPETR
 from tggbc_ros.core.network_file import shape_in
 from tggbc_ros.core.position import depth_bins
 from tggbc_ros.core.shape import ShapeError
+from tggbc_ros.core.vit_checkpoint import gates_as_in, rotary_tables, weights_alone
 from tggbc_ros.core.wrappings import State, bare, is_safetensors, weights_in, why_no_checkpoint, with_shared
 
 LISTED_KEYS = 8
@@ -59,6 +60,7 @@ _OFFICIAL_KEYS = (
         "img_backbone.stage{s}.OSA{s}_{b}.concat.OSA{s}_{b}_concat/{rest}",
     ),
     ("backbone.stage{s}.block{b}.{rest}", "img_backbone.stage{s}.OSA{s}_{b}.{rest}"),
+    ("backbone.gates.{rest}", "gates.selective_modules.{rest}"),
     ("backbone.{rest}", "img_backbone.{rest}"),
     ("neck.lateral.{i}.{rest}", "img_neck.lateral_convs.{i}.conv.{rest}"),
     ("neck.output.{rest}", "img_neck.fpn_convs.0.conv.{rest}"),
@@ -171,7 +173,8 @@ def load_checkpoint(module: StreamPETR, path: Path) -> None:
 def load_into(module: StreamPETR, state: State, source: str = "state dict") -> None:
     """Copy a state dict, with official keys or our own, into the module, bare of prefixes as `wrappings.bare` does it.
 
-    The batch norms' num_batches_tracked may be missing: no inference depends on it.
+    A vision transformer's gates are then those of the state. The batch norms' num_batches_tracked may be missing: no
+    inference depends on it.
     Raises one CheckpointError that names ``source`` and lists all that is missing, unexpected, mis-shaped,
     not finite, or at odds with the module's configuration; the module is then as it was.
     """
@@ -179,15 +182,22 @@ def load_into(module: StreamPETR, state: State, source: str = "state dict") -> N
         state = bare(state)
     except ValueError as error:
         raise CheckpointError(f"{source} {error}") from error
+    with gates_as_in(state, module.backbone):
+        _copy_into(module, state, source)
+
+
+def _copy_into(module: StreamPETR, state: State, source: str) -> None:
     own = module.state_dict()
     names = official_names(own, module.model) if is_official(state) else {key: key for key in own}
     constants = official_constants(module.model) if is_official(state) else {}
     expected = {key: own[name].shape for key, name in names.items()}
     expected.update((key, value.shape) for key, value in constants.items())
+    state, table_problem = weights_alone(state, module.backbone, module.model.image_size, source)
     problems = [
         *_key_problems(state, expected),
         *_constant_problems(state, constants),
         *_branch_problems(state, names),
+        *filter(None, [table_problem]),
     ]
     if problems:
         raise CheckpointError(f"{source} does not fit model {module.model.name}: " + "; ".join(problems))
@@ -202,8 +212,9 @@ def is_official(state: Iterable[str]) -> bool:
 def to_official(module: StreamPETR) -> dict[str, torch.Tensor]:
     """The module's weights as a StreamPETR checkpoint holds them, without the auxiliary 2D head."""
     own = module.state_dict()
-    names = official_names(own, module.model)
-    return {**{key: own[name] for key, name in names.items()}, **official_constants(module.model)}
+    names, model = official_names(own, module.model), module.model
+    tables = rotary_tables(module.backbone, model.image_size)
+    return {**{key: own[name] for key, name in names.items()}, **official_constants(model), **tables}
 
 
 def official_names(keys: Iterable[str], model: ModelConfig) -> dict[str, str]:
@@ -215,7 +226,7 @@ def official_names(keys: Iterable[str], model: ModelConfig) -> dict[str, str]:
     for key in keys:
         branch = _BRANCH_KEY.fullmatch(key)
         if branch is None:
-            names[_official_name(key)] = key
+            names[official_name(key)] = key
             continue
         kind, rest = branch.groups()
         names.update((f"pts_bbox_head.{kind}_branches.{i}.{rest}", key) for i in range(model.num_layers))
@@ -233,7 +244,8 @@ def official_constants(model: ModelConfig) -> dict[str, torch.Tensor]:
     }
 
 
-def _official_name(key: str) -> str:
+def official_name(key: str) -> str:
+    """What our key is called in a checkpoint of StreamPETR's; of the gates, which it has none of, SViT's names."""
     for pattern, official in _official_patterns():
         match = pattern.fullmatch(key)
         if match is not None:

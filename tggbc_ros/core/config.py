@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tggbc_ros.core.shape import PRESETS, Shape, alike
 
@@ -309,6 +309,8 @@ VOV_800 = ModelConfig(
     memory_length=1024,
 )
 
+VIT_L_800 = replace(VOV_800, name="vit_l_800", backbone="eva02_l")
+
 DEMO = ModelConfig(
     name="demo",
     backbone="resnet18_half",
@@ -328,7 +330,9 @@ DEMO = ModelConfig(
     content_from_position=True,
 )
 
-MODELS = {model.name: model for model in (R50_704, VOV_800, DEMO)}
+DEMO_VIT = replace(DEMO, name="demo_vit", backbone="eva02_demo")
+
+MODELS = {model.name: model for model in (R50_704, VOV_800, VIT_L_800, DEMO, DEMO_VIT)}
 
 
 def model_config(name: str) -> ModelConfig:

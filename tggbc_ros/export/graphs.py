@@ -48,6 +48,8 @@ class Encoder(nn.Module):
 
     def __init__(self, network: StreamPETR, precision: str) -> None:
         super().__init__()
+        if getattr(network.backbone, "gates", ()):
+            raise ValueError("a backbone with gates cannot be exported: how much it computes depends on the images")
         fold_norms(network.backbone.eval())
         fold_norms(network.neck.eval())
         self.dtype = torch.float16 if precision == "fp16" else torch.float32

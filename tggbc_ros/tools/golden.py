@@ -52,6 +52,8 @@ from tggbc_ros.data.golden.replay import (
     parts_by_name,
     run,
 )
+from tggbc_ros.data.golden.vit_cases import CHECKS as VIT_CHECKS
+from tggbc_ros.data.golden.vit_cases import check_vit
 from tggbc_ros.data.records import Sample
 from tggbc_ros.msg import BoundingBox3DArray, FrameReport
 from tggbc_ros.ros.client import ClientError, boxes_of, choose_domain, replay
@@ -66,6 +68,8 @@ def check_file(path: Path, sample_folder: Path) -> tuple[list[Check], list[str]]
     golden = read_golden(path)
     if golden.kind == "pipeline":
         return list(check_pipeline(golden)), []
+    if golden.kind in VIT_CHECKS:
+        return check_vit(golden)
     checks: list[Check] = []
     left_out: set[str] = set()
     for frame, computed, found in (check_parts if golden.kind == "parts" else check_case)(golden, sample_folder):

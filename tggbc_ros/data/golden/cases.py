@@ -51,9 +51,17 @@ class GoldenFile:
 
     @property
     def kind(self) -> str:
-        """``pipeline`` (preprocessing alone), ``parts`` (inside of another case), ``sample`` or ``network``."""
+        """``pipeline`` (preprocessing alone), ``parts`` (inside of another case), ``sample`` or ``network``.
+
+        Of vision transformers alone: ``vit``, ``gated_vit``, ``svit`` (SViT's own blocks), ``toc3d``.
+        """
         if "out_img_hwc" in self.arrays:
             return "pipeline"
+        if "first_gated_block" in self.meta:
+            return "svit"
+        if isinstance(self.meta.get("cfg"), dict):
+            routed = "pruning_loc" in self.meta["cfg"]
+            return "toc3d" if routed else "gated_vit" if "gated" in self.meta else "vit"
         if "cfg" not in self.meta:
             return "parts"
         return "sample" if "sample" in self.meta else "network"
