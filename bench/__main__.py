@@ -25,7 +25,8 @@ from bench.frames import measure_frames
 from bench.measure import load_average
 from bench.modes import KEEP_RATIOS, TRIMS, Mode, all_modes
 from bench.shapes import SHAPES
-from bench.table import before_table, decoder_table, frames_table, goals_table
+from bench.table import before_table, decoder_table, frames_table, goals_table, together_table
+from bench.with_embedding import measure_with_embedding
 from tggbc_ros.backends.torch_backend import TorchNetwork, find_device
 from tggbc_ros.core.config import MODELS
 
@@ -51,13 +52,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _write(options.out / "bench.json", rows)
     before = [measure_before(SHAPES[name], device, _repeats(options)) for name in _shapes(options)]
     print(f"{before_table(before)}\n")
+    together = [
+        row for name in _shapes(options) for row in measure_with_embedding(SHAPES[name], device, _repeats(options))
+    ]
+    print(f"{together_table(together)}\n")
     frames = measure_models(options, device)
     if frames:
         print(f"{frames_table(frames)}\n")
     machine["load at the end"] = load_average()
-    _write(options.out / "bench_more.json", {"machine": machine, "before_decoder": before, "frames": frames})
+    _write(
+        options.out / "bench_more.json",
+        {"machine": machine, "before_decoder": before, "with_embedding": together, "frames": frames},
+    )
     print(
-        "\n".join(filter(None, [goals_table(rows), f"load at the end {load_average()}", f"written to {options.out}"]))
+        "\n".join(
+            filter(
+                None,
+                [goals_table([*rows, *together]), f"load at the end {load_average()}", f"written to {options.out}"],
+            )
+        )
     )
     return 0
 

@@ -39,6 +39,16 @@ GOALS = (
     Goal("900x6000", "pruned 0.3 n=1", "ratio_to_dense_sdpa", 1.6),
     Goal("428x4224", "pruned 0.5 n=1", "ratio_to_dense_sdpa", 1.5),
     Goal("900x24000", "carry 0.125 n=1 from 0.4", "ratio_to_dense_sdpa", 3.5),
+    *(
+        Goal(shape, f"start {start:g} keep {keep:g}, rays {rays}", "ratio_with_embed", bound)
+        for shape, start, keep, bound in (
+            ("900x24000", 0.3, 0.125, 3.2),
+            ("900x6000", 0.4, 0.2, 2.2),
+            ("428x4224", 0.5, 0.3, 1.7),
+            ("150x1056", 0.4, 0.2, 1.3),
+        )
+        for rays in ("kept", "anew")
+    ),
     Goal(*LARGE, "scoring_share_of_dense", 0.05, most=True),
     Goal("428x4224", "pruned 0.5 n=1", "scoring_share_of_dense", 0.08, most=True),
     Goal(*LARGE, "peak_extra_mb", 64.0, most=True),

@@ -48,7 +48,7 @@ class NoNetwork:
         """Zeros, as many cells as the real one has."""
         return self._features
 
-    def embed(self, features: torch.Tensor, inputs: NetworkInput) -> Tokens:
+    def embed(self, features: torch.Tensor, inputs: NetworkInput, cells: torch.Tensor | None = None) -> Tokens:
         """All cells, with keys of one channel."""
         return self._tokens
 

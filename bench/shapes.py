@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tggbc_ros.core.config import R50_704, VOV_800, ModelConfig
+from tggbc_ros.core.config import DEMO, R50_704, VOV_800, ModelConfig
 
 CAMERAS = 6
 
@@ -26,6 +26,7 @@ _MEASURED = (
     VOV_800,
     replace(VOV_800, image_size=(512, 1408)),
     replace(VOV_800, image_size=(640, 1600)),
+    DEMO,
 )
 SHAPES = {shape_name(model): model for model in _MEASURED}
 

@@ -38,6 +38,23 @@ def before_table(rows: Sequence[Row]) -> str:
     return f"before the decoder, ms, float32\n{text_table(header, lines)}"
 
 
+def together_table(rows: Sequence[Row]) -> str:
+    """Embedding and decoder together, over the dense ones with the same rays."""
+    header = ("shape", "way", "start", "embed ms", "embed + decoder ms", "over dense")
+    lines = [
+        (
+            row["shape"],
+            row["label"],
+            f"{row['start_ratio']:g}",
+            _number(row["embed_ms"], 1),
+            _number(row["embed_and_decoder_ms"], 1),
+            _number(row["ratio_with_embed"], 2),
+        )
+        for row in rows
+    ]
+    return f"embedding and decoder, float32\n{text_table(header, lines)}"
+
+
 def frames_table(rows: Sequence[Row]) -> str:
     """Milliseconds by stage of `Detector.step`; the cameras stand still, so that rays are kept."""
     stages = _stages(rows[0])

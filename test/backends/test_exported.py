@@ -14,8 +14,9 @@ import torch
 from tggbc_ros.backends import load_network
 from tggbc_ros.backends.exported import ExportedNetwork
 from tggbc_ros.backends.torch_backend import TorchNetwork
-from tggbc_ros.core.config import R50_704, CarryConfig, KeepConfig, PruningConfig
+from tggbc_ros.core.config import R50_704, CarryConfig, KeepConfig, PruningConfig, StartConfig
 from tggbc_ros.core.detector import Detector
+from tggbc_ros.core.key_gate import KeyGate
 from tggbc_ros.core.preprocess import preprocess
 from tggbc_ros.core.types import Boxes3D, CameraFrame, StepReport
 from tggbc_ros.data.golden.checks import ROUNDING
@@ -114,6 +115,26 @@ def test_five_cameras_and_a_calibration_that_moves(exported: ExportedNetwork, re
     for number, turn_rad in enumerate((0.0, 0.0, 0.1)):
         frame = without_last_camera(frame_at(number, turn_rad))
         expect_same(ours.step(frame), theirs.step(frame))
+
+
+def test_keys_chosen_before_they_are_embedded(
+    exported: ExportedNetwork, reference: TorchNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the same gate, with hidden cells, with a camera that moves, and with all keys again in between."""
+    torch.manual_seed(0)
+    gate = KeyGate(TINY, CAMERAS, 8).eval().requires_grad_(False)
+    for network in (exported, reference):
+        monkeypatch.setattr(network, "gate", gate)
+    ours, theirs = both(exported, reference, PruningConfig(0.2, start=StartConfig(0.5)))
+    cells = np.ones((CAMERAS, 2, 4), dtype=bool)
+    cells[2] = False
+    for number, (turn_rad, seen) in enumerate(((0.0, None), (0.0, cells), (0.1, cells), (0.1, None), (0.1, None))):
+        if number == 4:
+            ours.pruning = theirs.pruning = PruningConfig(0.2)
+        frame = frame_at(number, turn_rad, cells=seen)
+        found, report = ours.step(frame)
+        expect_same((found, report), theirs.step(frame))
+        assert report.keys[0] == (CELLS if number == 4 else CELLS // 2)
 
 
 def without_last_camera(frame: CameraFrame) -> CameraFrame:

@@ -167,7 +167,7 @@ class TestBuilding:
         assert ranges["encoder"] == {"images": [[1, 3, 32, 64], [6, 3, 32, 64], [8, 3, 32, 64]]}
         keys = [[1, 1, 64], [1, 6 * CELLS, 64], [1, 8 * CELLS, 64]]
         assert ranges["layer0"] == ranges["layer2"] == {"key": keys, "value": keys}
-        assert ranges["tokens"]["scale"] == [[1, CELLS, 64], [1, 6 * CELLS, 64], [1, 8 * CELLS, 64]]
+        assert ranges["tokens"]["scale"] == [[1, 1, 64], [1, 6 * CELLS, 64], [1, 8 * CELLS, 64]]
 
     def test_a_graph_that_cannot_be_read_is_named(self, trt: types.ModuleType) -> None:
         with pytest.raises(ValueError, match=r"TensorRT 11\.4\.0\.106 cannot read the graph layer0: .+"):

@@ -6,6 +6,7 @@ from bench.goals import GOALS, Goal, compared
 from bench.modes import all_modes
 from bench.shapes import SHAPES
 from bench.table import goals_table
+from bench.with_embedding import RATIOS, USUAL
 
 ROW = {
     "shape": "900x24000",
@@ -22,7 +23,11 @@ ROW = {
 
 def test_every_goal_is_about_a_row_that_is_measured() -> None:
     labels = {mode.label for mode in all_modes()}
-    assert all(goal.label in labels and goal.shape in SHAPES for goal in GOALS)
+    for goal in GOALS:
+        first, last = RATIOS.get(goal.shape, USUAL)
+        together = {f"start {first:g} keep {last:g}, rays {rays}" for rays in ("kept", "anew")}
+        assert goal.label in labels | together
+        assert goal.shape in SHAPES
 
 
 def test_bounds_hold_from_the_side_they_are_meant_for() -> None:

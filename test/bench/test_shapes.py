@@ -14,7 +14,7 @@ def keys_by_layer(shape: str, keep_ratio: float, trims: int) -> list[int]:
 
 
 def test_shapes_are_those_of_the_papers_image_sizes() -> None:
-    assert list(SHAPES) == ["428x4224", "900x6000", "900x16896", "900x24000"]
+    assert list(SHAPES) == ["428x4224", "900x6000", "900x16896", "900x24000", "150x1056"]
 
 
 @pytest.mark.parametrize(

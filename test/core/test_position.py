@@ -163,3 +163,30 @@ def test_boxes_hardly_notice_the_default_tolerance() -> None:
         after, scores_after = codes(moved)
         assert (after - before)[:, :3].norm(dim=-1).max() < 0.005
         assert (scores_after - scores).abs().max() < 1e-3
+
+
+def test_rays_of_chosen_cells_are_those_of_the_whole_and_only_what_moved_is_computed_again() -> None:
+    torch.manual_seed(0)
+    module = position.PositionEmbedding(SMALL).eval().requires_grad_(False)
+    inputs = inputs_at()
+    asked: list[list[int] | None] = []
+
+    def compute(
+        inputs: NetworkInput, cameras: list[int] | None = None, cells: torch.Tensor | None = None
+    ) -> position.Rays:
+        asked.append(None if cells is None else cells.tolist())
+        return module.rays(inputs, cameras, cells)
+
+    count = module.rays(inputs).cone.shape[1]
+    per_camera = count // CAMERAS
+    first = torch.tensor([0, 3, per_camera, count - 1])
+    kept = position.renewed_cells(None, inputs, compute, first, count)
+    kept = position.renewed_cells(kept, inputs, compute, torch.tensor([0, 4, per_camera]), count)
+    moved = inputs_at(shift_m=0.5)  # the second camera
+    kept = position.renewed_cells(kept, moved, compute, torch.tensor([0, 4, per_camera]), count)
+    assert asked == [first.tolist(), [4], [per_camera]]
+    for part, expected in zip(kept.rays.parts(), module.rays(moved).parts(), strict=True):
+        torch.testing.assert_close(part[0, [0, 4, per_camera]], expected[0, [0, 4, per_camera]], rtol=1e-5, atol=1e-5)
+    everything = position.renewed(kept, moved, compute)
+    for part, expected in zip(everything.rays.parts(), module.rays(moved).parts(), strict=True):
+        torch.testing.assert_close(part, expected, rtol=1e-5, atol=1e-5)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tggbc_ros.drawing.kept_keys import KEPT, TRIMMED, kept_by_camera, kept_mosaic
+from tggbc_ros.drawing.kept_keys import KEPT, TRIMMED, UNSTARTED, kept_by_camera, kept_mosaic
 from tggbc_ros.drawing.overlay import MOSAIC
 from tggbc_ros.ros.params import CAMERAS
 
@@ -71,3 +71,16 @@ def test_bad_cells_and_bad_pictures_are_refused() -> None:
         kept_mosaic(np.array([-1, 5]), CAMERAS, (ROWS, COLUMNS))
     with pytest.raises(ValueError, match=r"shape \(5, 9\), expected 2 by 3 equal cameras"):
         kept_by_camera(np.zeros((5, 9), np.uint8), CAMERAS)
+
+
+def test_what_never_started_is_neither_kept_nor_trimmed() -> None:
+    kept, started = np.array([0, 7]), np.array([0, 1, 7])
+    picture = kept_mosaic(kept, CAMERAS, (ROWS, COLUMNS), started)
+    first, second = CAMERAS[:2]
+    assert [pixel(picture, first, 0, column) for column in range(3)] == [KEPT, TRIMMED, UNSTARTED]
+    assert [pixel(picture, second, 0, column) for column in range(3)] == [UNSTARTED, KEPT, UNSTARTED]
+    assert sum(cells.sum() for cells in kept_by_camera(picture, CAMERAS).values()) == 2
+    everything = np.arange(len(CAMERAS) * CELLS)
+    np.testing.assert_array_equal(
+        kept_mosaic(kept, CAMERAS, (ROWS, COLUMNS), everything), kept_mosaic(kept, CAMERAS, (ROWS, COLUMNS))
+    )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tggbc_ros.core.config import MODELS
-from tggbc_ros.drawing.key_regions import CUT, KEPT, TRIMMED, cell_fates, dim
+from tggbc_ros.drawing.key_regions import CUT, KEPT, TRIMMED, UNSTARTED, cell_fates, dim
 
 DEMO, R50 = MODELS["demo"], MODELS["r50_704"]
 
@@ -39,3 +39,15 @@ def test_dimming_is_by_fate_and_stretches_over_the_image() -> None:
     assert image[30, 45].tolist() == [12, 30, 48]
     assert image[30, 75].tolist() == [40, 100, 160]
     assert image[30, 60].tolist() == image[0, 75].tolist() == [255, 0, 0]
+
+
+def test_what_never_started_is_dark_and_without_colour() -> None:
+    kept, started = np.zeros((8, 22), bool), np.zeros((8, 22), bool)
+    kept[0, 0], started[0, :2] = True, True
+    fate = cell_fates(kept, DEMO, 198, 352, started)
+    assert [int(fate[75, column]) for column in (5, 20, 40)] == [KEPT, TRIMMED, UNSTARTED]
+    image = np.full((198, 352, 3), (40, 100, 160), np.uint8)
+    dim(image, fate, (255, 0, 0))
+    assert len(set(image[78, 40].tolist())) == 1
+    assert len(set(image[78, 24].tolist())) == 3
+    assert image[78, 40].max() < 60

@@ -103,7 +103,7 @@ def test_position_embedding_is_charged_to_every_ratio(
     known: list[torch.Tensor] = []
     embed = network.embed
 
-    def slow_at_first(features: torch.Tensor, inputs: NetworkInput) -> Tokens:
+    def slow_at_first(features: torch.Tensor, inputs: NetworkInput, cells: torch.Tensor | None = None) -> Tokens:
         if not known or not torch.equal(known[-1], inputs.lidar2img):
             time.sleep(0.3)
             known.append(inputs.lidar2img)

@@ -30,12 +30,12 @@ def test_graphs_are_opset_18_in_float32_with_a_free_number_of_keys_and_cameras(t
         for value in (*model.graph.input, *model.graph.output):
             assert value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
             free |= {size.dim_param for size in value.type.tensor_type.shape.dim} - {""}
-    assert free == {"cameras", "cells", "keys"}
+    assert free == {"cameras", "keys"}
 
 
 def test_half_precision_is_in_the_graph_and_only_in_the_encoder(tmp_path: Path) -> None:
     graphs = {graph.name: graph for graph in make_graphs(build_network(TINY, None)[0], "fp16")}
-    _write_graph(graphs["encoder"], TINY, tmp_path)
+    _write_graph(graphs["encoder"], tmp_path)
     encoder = onnx.load(tmp_path / "encoder.onnx").graph
     kernels = [item for item in encoder.initializer if len(item.dims) == 4]
     assert {kernel.data_type for kernel in kernels} == {onnx.TensorProto.FLOAT16}

@@ -91,7 +91,7 @@ def reseal(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 
 def other_format(folder: Path) -> None:
-    reseal(folder, lambda content: content.update(format=2))
+    reseal(folder, lambda content: content.update(format=3))
 
 
 def no_format(folder: Path) -> None:
@@ -128,8 +128,8 @@ def no_manifest(folder: Path) -> None:
         (change_manifest, "manifest.json was changed: its hash is not"),
         (cut_manifest, "manifest.json cannot be read"),
         (endless_manifest, "manifest.json cannot be read: maximum recursion depth"),
-        (other_format, "manifest.json has format 2, expected 1"),
-        (no_format, "manifest.json has format None, expected 1"),
+        (other_format, "manifest.json has format 3, expected 2"),
+        (no_format, "manifest.json has format None, expected 2"),
         (no_precision, "manifest.json is of another version of this package, KeyError 'precision'"),
         (unknown_field, "manifest.json is of another version of this package, TypeError .*'wheels'"),
         (listed_graphs, "manifest.json is of another version of this package, AttributeError"),

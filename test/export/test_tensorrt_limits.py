@@ -64,7 +64,7 @@ class TestExport:
 
     def test_the_encoder_in_half_precision_is_too(self, tmp_path: Path) -> None:
         graphs = {graph.name: graph for graph in make_graphs(build_network(TINY, None)[0], "fp16")}
-        _write_graph(graphs["encoder"], TINY, tmp_path)
+        _write_graph(graphs["encoder"], tmp_path)
         model = onnx.load(tmp_path / "encoder.onnx")
         assert list(problems(model)) == []
         assert "Cast" in {node.op_type for node in model.graph.node}
@@ -73,7 +73,7 @@ class TestExport:
         """One block of each stage has every operator that the ninety-nine layers have."""
         backbone = VoVNet((1, 1, 1, 2)).eval().requires_grad_(False)
         maps = {"c4": (CAMERAS, 768, 4, 4), "c5": (CAMERAS, 1024, 2, 2)}
-        _write_graph(Graph("backbone", backbone, {"images": (CAMERAS, 3, 64, 64)}, maps), TINY, tmp_path)
+        _write_graph(Graph("backbone", backbone, {"images": (CAMERAS, 3, 64, 64)}, maps), tmp_path)
         model = onnx.load(tmp_path / "backbone.onnx")
         assert list(problems(model)) == []
         assert "ReduceMean" in {node.op_type for node in model.graph.node}

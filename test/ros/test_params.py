@@ -12,7 +12,15 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from tggbc_ros.core.config import CarryConfig, DecodeConfig, KeepConfig, MemoryConfig, PruningConfig, RaysConfig
+from tggbc_ros.core.config import (
+    CarryConfig,
+    DecodeConfig,
+    KeepConfig,
+    MemoryConfig,
+    PruningConfig,
+    RaysConfig,
+    StartConfig,
+)
 from tggbc_ros.ros import param_node
 from tggbc_ros.ros.params import LIVE, Settings
 
@@ -40,7 +48,15 @@ def test_defaults_are_the_cores_own() -> None:
     keep = {"keep_ratio", "keep_mode", "keep_mass", "min_keep_ratio", "max_keep_ratio"}
     budget = {"latency_budget_ms", "latency_budget_of"}
     prune = {"prune_schedule", "prune_layers", "prune_ratios", "prune_queries", "prune_reactivate"}
-    others = {"carry_ratio", "carry_refresh", "score_threshold", "memory_interval_s", "pause_without_subscribers"}
+    others = {
+        "carry_ratio",
+        "carry_refresh",
+        "start_ratio",
+        "gate_explore",
+        "score_threshold",
+        "memory_interval_s",
+        "pause_without_subscribers",
+    }
     others |= {"allow_implausible_rig", "overlay_width", "overlay_kept_keys", "max_boxes"}
     others |= {"memory_max_gap_s", "memory_max_speed_mps", "memory_max_jump_m"}
     limits = {"stale_s", "min_rate_hz", "latency_warn_ms", "latency_error_ms"}
@@ -70,12 +86,18 @@ def test_every_pruning_parameter_reaches_the_core(nodes) -> None:
     node = nodes(
         keep_ratio=0.2, prune_schedule="ratios", prune_ratios=[0.8, 0.5], prune_reactivate=True, keep_mode="budget",
         keep_mass=0.7, min_keep_ratio=0.15, max_keep_ratio=0.5, latency_budget_ms=33.0, latency_budget_of="frame",
-        carry_ratio=0.6, carry_refresh=5, ray_tolerance_m=0.5,
+        carry_ratio=0.6, carry_refresh=5, start_ratio=0.9, gate_explore=0.1, ray_tolerance_m=0.5,
     )  # fmt: skip
     settings = param_node.declare(node)
     keep = KeepConfig("budget", 0.7, 0.15, 0.5, 33.0, "frame")
     expected = PruningConfig(
-        0.2, schedule="ratios", ratios=(0.8, 0.5), reactivate=True, keep=keep, carry=CarryConfig(0.6, 5)
+        0.2,
+        schedule="ratios",
+        ratios=(0.8, 0.5),
+        reactivate=True,
+        keep=keep,
+        carry=CarryConfig(0.6, 5),
+        start=StartConfig(0.9, 0.1),
     )
     assert settings.pruning() == expected
     assert settings.rays() == RaysConfig(0.5)
@@ -132,6 +154,17 @@ def test_bad_values_at_the_start_name_the_parameter(nodes, name: str, value: obj
         ({"latency_budget_ms": 0.0}, "latency_budget_ms is 0.0, expected a positive number of milliseconds"),
         ({"latency_budget_of": "camera"}, "expected one of decoder, frame"),
         ({"carry_ratio": 0.5}, "keep_ratio is 1.0, expected less than carry_ratio, 0.5"),
+        ({"start_ratio": 0.0}, r"start_ratio is 0.0, expected a number in \(0, 1\]"),
+        ({"start_ratio": float("nan")}, "start_ratio is nan"),
+        ({"start_ratio": 0.5}, "keep_ratio is 1.0, expected at most start_ratio, 0.5"),
+        ({"start_ratio": 0.5, "keep_mode": "budget"}, "max_keep_ratio is 1.0, expected at most start_ratio, 0.5"),
+        ({"start_ratio": 0.05, "keep_mode": "mass"}, "min_keep_ratio is 0.1, expected at most start_ratio, 0.05"),
+        (
+            {"start_ratio": 0.5, "keep_ratio": 0.2, "prune_schedule": "ratios", "prune_ratios": (0.7, 0.3)},
+            r"prune_ratios is \[0.7, 0.3\], expected at most start_ratio, 0.5",
+        ),
+        ({"gate_explore": 0.0}, "gate_explore is 0.0, expected a number in"),
+        ({"gate_explore": 1.0}, "gate_explore is 1.0, expected a number in"),
         ({"carry_ratio": 0.1, "keep_ratio": 0.05}, "carry_refresh is 8, expected more than 1 / carry_ratio, 10 frames"),
         ({"prune_reactivate": True}, "prune_reactivate is True, expected False where keys are trimmed only once"),
         ({"ray_tolerance_m": -0.1}, "ray_tolerance_m is -0.1"),

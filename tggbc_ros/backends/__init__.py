@@ -10,6 +10,8 @@ from tggbc_ros.backends import onnxruntime_backend, openvino_backend, tensorrt_b
 from tggbc_ros.backends.torch_backend import TorchNetwork
 from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.core.detector import Network
+from tggbc_ros.core.key_gate import KeyGate, load_gate
+from tggbc_ros.export.manifest import GATE_FILE
 
 BACKENDS: dict[str, Callable[[ModelConfig, Path | None, str], Network]] = {
     "torch": TorchNetwork.load,
@@ -32,7 +34,8 @@ def load_network(
     """A network ready to run. device: cpu, cuda, cuda:1, … or auto. No checkpoint: the shipped one, if there is one.
 
     A checkpoint may be the folder of an export (`tools.export`) where the backend runs exports. Raises ValueError for
-    an unknown backend, a checkpoint that does not fit the model, and weights that are random without leave to be.
+    an unknown backend, a checkpoint (or the key gate in it) that does not fit the model, and weights that are random
+    without leave to be.
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend is {backend!r}, expected one of {', '.join(BACKENDS)}")
@@ -40,9 +43,16 @@ def load_network(
     network = BACKENDS[backend](model, weights, device)
     if network.weights == "RANDOM" and not allow_random_weights:
         raise ValueError(f"{weights} was exported without a checkpoint: its boxes mean nothing")
+    network.gate = _load_gate(network.model, weights)
     if checkpoint is None and weights:
         network.weights = f"demo model, trained on synthetic drives only: {network.weights}"
     return network
+
+
+def _load_gate(model: ModelConfig, weights: Path | None) -> KeyGate | None:
+    """The key gate that came with these weights, or with an export of them; None where none did."""
+    file = weights / GATE_FILE if weights is not None and weights.is_dir() else weights
+    return load_gate(model, file) if file is not None and file.is_file() else None
 
 
 def choose_weights(model: ModelConfig, checkpoint: Path | None, allow_random_weights: bool) -> Path | None:

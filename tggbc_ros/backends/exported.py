@@ -12,7 +12,8 @@ import torch
 from tggbc_ros.backends.gauge import Gauge
 from tggbc_ros.core.config import ModelConfig, PruningConfig
 from tggbc_ros.core.decoder import run_layers
-from tggbc_ros.core.position import KeptRays, Rays, lines_of_sight, renewed
+from tggbc_ros.core.key_gate import KeyGate
+from tggbc_ros.core.position import KeptRays, Rays, cell_features, lines_of_sight, renewed, renewed_cells
 from tggbc_ros.core.queries import Queries
 from tggbc_ros.core.types import AlignedMemory, NetworkInput, NetworkOutput, Tokens
 from tggbc_ros.export.cache import cached_export
@@ -33,6 +34,7 @@ class ExportedNetwork:
         self.device = device
         self.weights = manifest.weights
         self.precision = manifest.precision
+        self.gate: KeyGate | None = None
         self.graphs = graphs
         self._layers = [partial(_run_layer, graphs[f"layer{index}"]) for index in range(self.model.num_layers)]
         self._gauge = Gauge(manifest.calibration, device) if manifest.calibration else None
@@ -50,20 +52,28 @@ class ExportedNetwork:
         return features[None]
 
     @torch.inference_mode()
-    def embed(self, features: torch.Tensor, inputs: NetworkInput) -> Tokens:
+    def embed(self, features: torch.Tensor, inputs: NetworkInput, cells: torch.Tensor | None = None) -> Tokens:
         """Features and calibration -> keys and values; a camera's rays are kept as long as its matrix is."""
-        self._rays = renewed(self._rays, inputs, self._compute_rays)
-        rays = self._rays.rays
-        key, value = self.graphs["tokens"](features[0], rays.position, rays.scale, rays.shift)
-        return Tokens(key, value, torch.arange(key.shape[1], device=self.device)[None])
+        by_cell = cell_features(features)
+        count = by_cell.shape[1]
+        if cells is None:
+            self._rays = renewed(self._rays, inputs, self._compute_rays)
+            rays, index = self._rays.rays, torch.arange(count, device=self.device)
+        else:
+            self._rays = renewed_cells(self._rays, inputs, self._compute_rays, cells, count)
+            by_cell, rays, index = by_cell.index_select(1, cells), self._rays.rays.of_cells(cells), cells
+        key, value = self.graphs["tokens"](by_cell, rays.position, rays.scale, rays.shift)
+        return Tokens(key, value, index[None], count)
 
     @property
     def beyond_calibration(self) -> float | None:
         """As `core.detector.Calibrated`."""
         return self._gauge.share() if self._gauge else None
 
-    def _compute_rays(self, inputs: NetworkInput, cameras: list[int] | None = None) -> Rays:
-        points, cone = lines_of_sight(self.model, inputs, cameras)
+    def _compute_rays(
+        self, inputs: NetworkInput, cameras: list[int] | None = None, cells: torch.Tensor | None = None
+    ) -> Rays:
+        points, cone = lines_of_sight(self.model, inputs, cameras, cells)
         position, scale, shift = self.graphs["rays"](points, cone)
         return Rays(position, cone, scale, shift)
 

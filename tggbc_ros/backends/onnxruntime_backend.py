@@ -11,7 +11,7 @@ import torch
 from tggbc_ros.backends.exported import MOST_CAMERAS, USUAL_CAMERAS, ExportedNetwork, GraphIO, find_export
 from tggbc_ros.backends.torch_backend import find_device
 from tggbc_ros.core.config import ModelConfig
-from tggbc_ros.export.graphs import CAMERAS, CELLS, KEYS
+from tggbc_ros.export.graphs import CAMERAS, KEYS
 from tggbc_ros.export.manifest import ExportError, GraphFile
 
 PROVIDERS = {
@@ -137,7 +137,7 @@ def shape_profile(model: ModelConfig, file: GraphFile) -> dict[str, str]:
         ("opt", USUAL_CAMERAS, USUAL_CAMERAS * rows * columns),
         ("max", MOST_CAMERAS, MOST_CAMERAS * rows * columns),
     ):
-        sizes = {CAMERAS: cameras, CELLS: cameras * rows * columns, KEYS: keys}
+        sizes = {CAMERAS: cameras, KEYS: keys}
         shapes = {
             name: "x".join(str(sizes.get(str(size), size)) for size in shape)
             for name, shape in file.inputs.items()

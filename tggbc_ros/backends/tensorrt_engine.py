@@ -14,7 +14,7 @@ import torch
 
 from tggbc_ros.backends.exported import MOST_CAMERAS, USUAL_CAMERAS, GraphIO
 from tggbc_ros.core.config import ModelConfig
-from tggbc_ros.export.graphs import CAMERAS, CELLS, KEYS
+from tggbc_ros.export.graphs import CAMERAS, KEYS
 from tggbc_ros.export.manifest import GraphFile
 
 ALIGNMENT_BYTES = 256
@@ -32,7 +32,7 @@ def shape_ranges(model: ModelConfig, file: GraphFile) -> dict[str, Range]:
     rows, columns = model.feature_size
     cells = rows * columns
     usual, most = USUAL_CAMERAS * cells, MOST_CAMERAS * cells
-    sizes = {CAMERAS: (1, USUAL_CAMERAS, MOST_CAMERAS), CELLS: (cells, usual, most), KEYS: (1, usual, most)}
+    sizes = {CAMERAS: (1, USUAL_CAMERAS, MOST_CAMERAS), KEYS: (1, usual, most)}
     ranges: dict[str, Range] = {}
     for name, shape in file.inputs.items():
         if any(isinstance(size, str) for size in shape):

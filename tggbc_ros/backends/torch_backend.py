@@ -9,8 +9,9 @@ import torch
 from tggbc_ros.backends.torch_encoder import Encoder
 from tggbc_ros.core import checkpoint as checkpoints
 from tggbc_ros.core.config import ModelConfig, PruningConfig
+from tggbc_ros.core.key_gate import KeyGate
 from tggbc_ros.core.model import StreamPETR
-from tggbc_ros.core.position import KeptRays, renewed
+from tggbc_ros.core.position import KeptRays, cell_features, renewed, renewed_cells
 from tggbc_ros.core.types import AlignedMemory, NetworkInput, NetworkOutput, Tokens
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -24,6 +25,7 @@ class TorchNetwork:
         self.device = device
         self.weights = weights
         self.precision = precision
+        self.gate: KeyGate | None = None
         self.head = module.head.to(device).eval().requires_grad_(False)
         self._encoder = Encoder(module, device, PRECISIONS[precision])
         self._rays: KeptRays | None = None
@@ -40,11 +42,17 @@ class TorchNetwork:
         return self._encoder(images)
 
     @torch.inference_mode()
-    def embed(self, features: torch.Tensor, inputs: NetworkInput) -> Tokens:
+    def embed(self, features: torch.Tensor, inputs: NetworkInput, cells: torch.Tensor | None = None) -> Tokens:
         """Features and calibration -> keys and values; a camera's rays are kept as long as its matrix is."""
-        self._rays = renewed(self._rays, inputs, self.head.position.rays)
-        tokens: Tokens = self.head.position(features, self._rays.rays)
-        return tokens
+        position = self.head.position
+        if cells is None:
+            self._rays = renewed(self._rays, inputs, position.rays)
+            tokens: Tokens = position(features, self._rays.rays)
+            return tokens
+        by_cell = cell_features(features)
+        self._rays = renewed_cells(self._rays, inputs, position.rays, cells, by_cell.shape[1])
+        key, value = position.embed(by_cell.index_select(1, cells), self._rays.rays.of_cells(cells))
+        return Tokens(key, value, cells.expand(len(features), -1), by_cell.shape[1])
 
     @torch.inference_mode()
     def decode(self, tokens: Tokens, memory: AlignedMemory, pruning: PruningConfig) -> NetworkOutput:

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-# Attention weights held at once while scoring, before and after the softmax: 2 x 4 MiB. Small enough to stay in a
-# CPU's cache, large enough to keep a GPU busy.
+# Attention weights held at once while scoring: 4 MiB in float32. Small enough to stay in a CPU's cache, large enough to
+# keep a GPU busy.
 SCORING_CHUNK = 1 << 20
 
 
@@ -69,7 +69,9 @@ def key_importance(query: torch.Tensor, key: torch.Tensor, weight: torch.Tensor)
     query, weight = query / math.sqrt(dims), weight.to(precision)[:, None] / heads
     importance = key.new_zeros(batch, 1, keys, dtype=precision)
     # Written anew for every chunk: fresh pages from the system would take longer than the softmax.
-    scores, attention = key.new_empty(batch, rows, keys), key.new_empty(batch, rows, keys, dtype=precision)
+    scores = key.new_empty(batch, rows, keys)
+    # The softmax writes over its scores where it can: half the memory to go through, to the bit the same.
+    attention = scores if key.dtype == precision else torch.empty_like(scores, dtype=precision)
     for head in range(heads):
         keys_of_head = key[:, head].contiguous()  # side by side: half the time of the product below
         for start in range(0, count, rows):

@@ -43,17 +43,22 @@ def start_tokens(tokens: Tokens, carried: Carried | None, pruning_config: Prunin
     return pruning.select(tokens, pruning.most_important(wanted, count))
 
 
-def after_frame(carried: Carried | None, output: NetworkOutput, num_cells: int, config: CarryConfig) -> Carried | None:
+def after_frame(
+    carried: Carried | None, output: NetworkOutput, num_cells: int, config: CarryConfig, chosen: bool = False
+) -> Carried | None:
     """What the next frame gets: importance as the first trimming layer found it; None where none trimmed.
 
     Cells that it did not look at keep ``config.decay`` of theirs. What all cells hold together stays the same from
-    frame to frame, or ageing would use up the range of numbers within an hour.
+    frame to frame, or ageing would use up the range of numbers within an hour. chosen: keys are chosen before they are
+    embedded (core/start.py), which needs this too.
     """
-    if not config.active or not output.trims:
+    if not (config.active or chosen) or not output.trims:
         return None
     trim = output.trims[min(output.trims)]
     if carried is None:
         nothing = trim.importance.new_zeros(trim.importance.shape[0], num_cells)
+        if chosen:  # nothing is known of those that were left out: they pass for the least of the others
+            nothing += trim.importance.amin(dim=1, keepdim=True)
         return Carried(nothing.scatter(1, trim.seen, trim.importance), frame=1)
     age = torch.full_like(carried.importance, config.decay).scatter(1, trim.seen, 1.0)
     aged = age * pruning.revise(carried.importance, trim.seen, trim.importance)

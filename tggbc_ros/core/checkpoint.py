@@ -27,6 +27,7 @@ from tggbc_ros.core.shape import ShapeError
 from tggbc_ros.core.vit_checkpoint import gates_as_in, rotary_tables, weights_alone
 from tggbc_ros.core.wrappings import State, bare, is_safetensors, weights_in, why_no_checkpoint, with_shared
 
+GATE_PREFIX = "key_gate."  # core/key_gate.py: no part of the network, and read by itself
 LISTED_KEYS = 8
 UNUSED = ".num_batches_tracked"  # counts training steps; many converters leave it out
 RANDOM_SEED = 0
@@ -123,6 +124,12 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     if strangers or not state:
         raise CheckpointError(f"checkpoint {path} holds {_listing(strangers) or 'nothing'}, expected tensors by name")
     return dict(state)
+
+
+def read_gate_state(path: Path) -> dict[str, torch.Tensor]:
+    """The key gate's tensors in a checkpoint, without their prefix; empty where it has none. Errors as above."""
+    state = _read_safetensors(path, GATE_PREFIX) if _is_safetensors(path) else read_state_dict(path)
+    return {key[len(GATE_PREFIX) :]: value for key, value in state.items() if key.startswith(GATE_PREFIX)}
 
 
 def _why_no_file(path: Path) -> str:
@@ -350,7 +357,8 @@ def _numpy_globals() -> list[Any]:
     return [np.ndarray, np.dtype, *(type(np.dtype(code)) for code in "?bhilqBHILQefdFDSU"), *renamed]
 
 
-def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+def _read_safetensors(path: Path, prefix: str = "") -> dict[str, torch.Tensor]:
+    """All tensors, or those alone whose names begin with ``prefix``."""
     try:
         from safetensors import SafetensorError, safe_open
         from safetensors.torch import load_file
@@ -358,6 +366,9 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
         raise CheckpointError(f"checkpoint {path} needs the library safetensors: pip install safetensors") from error
     try:
         with safe_open(path, "pt") as file:
+            if prefix:
+                names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118, it is no mapping
+                return {name: file.get_tensor(name) for name in names}
             kept_as = file.metadata() or {}
         return dict(with_shared(load_file(path), kept_as))
     except (SafetensorError, OSError) as error:

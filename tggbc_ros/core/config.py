@@ -93,6 +93,28 @@ class CarryConfig:
 
 
 @dataclass(frozen=True)
+class StartConfig:
+    """Choose keys before anything is computed of them: by the key gate, else by what the frame before found.
+
+    ratio: share of all keys that are embedded and that the first layer sees; 1.0 is all. explore: which part of
+    these goes round among all cells, whatever is thought of them, so that nothing is overlooked for long.
+    """
+
+    ratio: float = 1.0
+    explore: float = 0.3
+
+    def __post_init__(self) -> None:
+        _require_share("start_ratio", self.ratio)
+        some = math.isfinite(self.explore) and 0.0 < self.explore < 1.0
+        _require(some, "gate_explore", self.explore, "a number in (0, 1)")
+
+    @property
+    def active(self) -> bool:
+        """Whether some keys are left out from the start."""
+        return self.ratio < 1.0
+
+
+@dataclass(frozen=True)
 class PruningConfig:
     """tgGBC (arXiv 2503.08101): which share of the decoder's keys to keep, and when to trim.
 
@@ -111,6 +133,7 @@ class PruningConfig:
     reactivate: bool = False
     keep: KeepConfig = KeepConfig()
     carry: CarryConfig = CarryConfig()
+    start: StartConfig = StartConfig()
 
     def __post_init__(self) -> None:
         _require_share("keep_ratio", self.keep_ratio)
@@ -124,6 +147,13 @@ class PruningConfig:
             _require(self.trims > 1, "prune_reactivate", True, "False where keys are trimmed only once")
         if self.carry.active:
             self._check_carry()
+        if self.start.active:
+            self._check_start()
+
+    @property
+    def remembers(self) -> bool:
+        """Whether the importance that a frame finds is needed by the next one."""
+        return self.carry.active or self.start.active
 
     @property
     def trims(self) -> int:
@@ -141,13 +171,27 @@ class PruningConfig:
 
     def _check_carry(self) -> None:
         """Keys must be left to trim: the trim is where the next frame's importance comes from."""
+        name, share = self._kept()
+        _require(share < self.carry.ratio, name, share, f"less than carry_ratio, {self.carry.ratio}")
+
+    def _check_start(self) -> None:
+        """No layer can keep what was never started."""
+        name, share = self._kept()
+        _require(share <= self.start.ratio, name, share, f"at most start_ratio, {self.start.ratio}")
+        if self.schedule == "ratios":
+            first = self.ratios[0]
+            _require(
+                first <= self.start.ratio, "prune_ratios", list(self.ratios), f"at most start_ratio, {self.start.ratio}"
+            )
+
+    def _kept(self) -> tuple[str, float]:
+        """What says how many keys are kept at the end, by its name, and the share that it asks for."""
         kept = {
             "fixed": ("keep_ratio", self.keep_ratio),
             "mass": ("min_keep_ratio", self.keep.min_ratio),
             "budget": ("max_keep_ratio", self.keep.max_ratio),
         }
-        name, share = kept[self.keep.mode]
-        _require(share < self.carry.ratio, name, share, f"less than carry_ratio, {self.carry.ratio}")
+        return kept[self.keep.mode]
 
     def _check_ratios(self) -> None:
         """An explicit list must lead down to keep_ratio; what importance decides cannot be listed."""

@@ -12,12 +12,13 @@ import numpy.typing as npt
 import torch
 
 from tggbc_ros.core import budget as controller
-from tggbc_ros.core import carry, visible
+from tggbc_ros.core import carry, start, visible
 from tggbc_ros.core import memory as temporal
 from tggbc_ros.core.budget import Budget
 from tggbc_ros.core.carry import Carried
 from tggbc_ros.core.config import DecodeConfig, MemoryConfig, ModelConfig, PreprocessConfig, PruningConfig, RaysConfig
 from tggbc_ros.core.decode import decode_boxes
+from tggbc_ros.core.key_gate import KeyGate
 from tggbc_ros.core.memory import Snapshot
 from tggbc_ros.core.position import hold_still
 from tggbc_ros.core.preprocess import open_pool, preprocess
@@ -36,19 +37,24 @@ from tggbc_ros.core.types import (
 class Network(Protocol):
     """An engine that runs StreamPETR: PyTorch, ONNX Runtime, TensorRT. Stateless between frames.
 
-    precision: of the image encoder, fp32, fp16, bf16 or int8; all else is float32.
+    precision: of the image encoder, fp32, fp16, bf16 or int8; all else is float32. gate: chooses keys for start_ratio;
+    None where its weights have none.
     """
 
     model: ModelConfig
     device: torch.device
     weights: str
     precision: str
+    gate: KeyGate | None
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """Normalised images [B, N, 3, H, W] -> features [B, N, C, rows, columns]."""
 
-    def embed(self, features: torch.Tensor, inputs: NetworkInput) -> Tokens:
-        """Features and calibration -> the decoder's keys and values."""
+    def embed(self, features: torch.Tensor, inputs: NetworkInput, cells: torch.Tensor | None = None) -> Tokens:
+        """Features and calibration -> the decoder's keys and values, of all image cells or of ``cells`` [K] alone.
+
+        ``cells`` ascend and are counted camera by camera, row by row; of the others nothing is computed.
+        """
 
     def decode(self, tokens: Tokens, memory: AlignedMemory, pruning: PruningConfig) -> NetworkOutput:
         """Keys, values and memory -> logits and box codes of the last decoder layer.
@@ -104,6 +110,8 @@ class Detector:
         self._cells: visible.Mask | None = None
         self._previous: tuple[int, Array] | None = None
         self._pending_reset = ""
+        self._frames = 0
+        self._started_by = ""
 
     def step(self, frame: CameraFrame) -> tuple[Boxes3D, StepReport]:
         """Boxes in the lidar frame at the frame's reference time, best first, and what was done.
@@ -126,23 +134,24 @@ class Detector:
         watch.lap("align")
         features = self.network.encode(inputs.images)
         watch.lap("encode")
-        tokens = self.network.embed(features, inputs)
-        watch.lap("embed")
         asked = self._asked()
         if visible.comes_into_sight(self._cells, frame.cells):
             self.carried = None  # what it says of those cells is not that they do not matter
-        start = carry.start_tokens(visible.visible_tokens(tokens, frame.cells), self.carried, asked)
-        output = self.network.decode(start, aligned, asked)
+        tokens = self._tokens(features, inputs, aligned if read else None, frame.cells, asked)
+        watch.lap("embed")
+        started = carry.start_tokens(visible.visible_tokens(tokens, frame.cells), self.carried, asked)
+        output = self.network.decode(started, aligned, asked)
         _expect_finite(output)
         watch.lap("decode")
         boxes = decode_boxes(output, self.decode)
         memory = temporal.push(memory, output, model, pose, time_s)
         self.past = temporal.remember(self.past, read, Snapshot(frame.timestamp_ns, memory))
-        self.carried = carry.after_frame(self.carried, output, tokens.num_cells, asked.carry)
+        self.carried = carry.after_frame(self.carried, output, tokens.num_cells, asked.carry, asked.start.active)
         watch.lap("boxes")
 
         age_s = (frame.timestamp_ns - read.written_ns) / 1e9 if read else 0.0
-        report = self._report(age_s, start, output, watch.stages_ms)
+        report = self._report(age_s, started, output, watch.stages_ms)
+        self._frames += 1
         self._previous, self._pending_reset = (frame.timestamp_ns, frame.lidar2global), ""
         self._lidar2img, self._cells = inputs.lidar2img, frame.cells
         self._note_times(watch.stages_ms)
@@ -157,6 +166,24 @@ class Detector:
         if self.past:
             self.past, self.carried, self._previous, self._lidar2img = (), None, None, None
             self._pending_reset = cause
+
+    def _tokens(
+        self,
+        features: torch.Tensor,
+        inputs: NetworkInput,
+        memory: AlignedMemory | None,
+        cells: visible.Mask | None,
+        asked: PruningConfig,
+    ) -> Tokens:
+        """Keys and values of all cells, or of those that are chosen to start with."""
+        self._started_by = ""
+        if not asked.start.active:
+            return self.network.embed(features, inputs)
+        gate, config = self.network.gate, asked.start
+        chosen = start.chosen_cells(gate, features, inputs, memory, self.carried, config, self._frames, cells)
+        if chosen is not None:
+            self._started_by = "carry" if gate is None else "gate"
+        return self.network.embed(features, inputs, chosen)
 
     def _asked(self) -> PruningConfig:
         """How this frame is to be pruned: as configured, but keep_mode budget has its own keep ratio."""
@@ -175,7 +202,7 @@ class Detector:
             self.budget = controller.after_frame(self.budget, self.pruning.keep, decode_ms, max(0.0, other_ms))
 
     def _report(
-        self, memory_age_s: float, start: Tokens, output: NetworkOutput, stages_ms: dict[str, float]
+        self, memory_age_s: float, started: Tokens, output: NetworkOutput, stages_ms: dict[str, float]
     ) -> StepReport:
         voters = [trim.queries.shape[1] for _, trim in sorted(output.trims.items())]
         return StepReport(
@@ -184,8 +211,10 @@ class Detector:
             stage_ms=stages_ms,
             memory_age_s=memory_age_s,
             reset_cause=self._pending_reset,
-            kept=_seen_last(start, output),
-            num_cells=start.num_cells,
+            kept=_seen_last(started, output),
+            num_cells=started.num_cells,
+            started=started.index[0].cpu().numpy(),
+            started_by=self._started_by,
             voters=voters[-1] if voters else 0,
             feasible=self.budget is None or self.budget.feasible,
             beyond_calibration=self.network.beyond_calibration if isinstance(self.network, Calibrated) else None,
@@ -199,10 +228,10 @@ class Detector:
                 self.reset_memory(cause)
 
 
-def _seen_last(start: Tokens, output: NetworkOutput) -> npt.NDArray[np.int64]:
+def _seen_last(started: Tokens, output: NetworkOutput) -> npt.NDArray[np.int64]:
     """Image cells whose keys the last decoder layer saw; what it trims itself, nobody misses."""
     before = [layer for layer in output.trims if layer < len(output.num_keys) - 1]
-    cells = output.trims[max(before)].kept if before else start.index
+    cells = output.trims[max(before)].kept if before else started.index
     return np.asarray(cells[0].cpu().numpy())
 
 

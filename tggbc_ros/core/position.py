@@ -20,7 +20,7 @@ FOCAL_SCALE_PX = 1000.0
 
 @dataclass(frozen=True, eq=False)
 class Rays:
-    """What depends on the calibration alone, of every image cell.
+    """What depends on the calibration alone, of every image cell, or of some.
 
     position: [B, T, C]. cone: [B, T, 8]. scale and shift: [B, T, C], what the cone makes of a value.
     """
@@ -30,35 +30,85 @@ class Rays:
     scale: torch.Tensor
     shift: torch.Tensor
 
+    def parts(self) -> tuple[torch.Tensor, ...]:
+        """All four, in order."""
+        return self.position, self.cone, self.scale, self.shift
+
     def replace_cameras(self, cameras: list[int], part: Rays, num_cameras: int) -> None:
         """Overwrite the cells of some cameras, in place: all of it is tens of megabytes."""
-        for name in ("position", "cone", "scale", "shift"):
-            whole, new = (getattr(rays, name) for rays in (self, part))
+        for whole, new in zip(self.parts(), part.parts(), strict=True):
             whole.unflatten(1, (num_cameras, -1))[:, cameras] = new.unflatten(1, (len(cameras), -1))
+
+    def replace_cells(self, cells: torch.Tensor, part: Rays) -> None:
+        """Overwrite the cells [K], in place."""
+        for whole, new in zip(self.parts(), part.parts(), strict=True):
+            whole.index_copy_(1, cells, new)
+
+    def of_cells(self, cells: torch.Tensor) -> Rays:
+        """Those of the cells [K] alone."""
+        return Rays(*(part.index_select(1, cells) for part in self.parts()))
 
 
 @dataclass(frozen=True, eq=False)
 class KeptRays:
-    """Rays, and the lidar2img [B, N, 4, 4] and intrinsics [B, N, 3, 3] that they hold for."""
+    """Rays, and the lidar2img [B, N, 4, 4] and intrinsics [B, N, 3, 3] that they hold for.
+
+    known: [T] bool, of which cells they were computed; None: of all.
+    """
 
     rays: Rays
     lidar2img: torch.Tensor
     intrinsics: torch.Tensor
+    known: torch.Tensor | None = None
 
 
 def renewed(kept: KeptRays | None, inputs: NetworkInput, compute: Callable[..., Rays]) -> KeptRays:
-    """Rays for ``inputs``: those kept, of which only the cameras that moved are computed anew.
+    """Rays of all cells for ``inputs``: those kept, of which only the cameras that moved are computed anew.
 
     compute: as `PositionEmbedding.rays`. Every camera's rays depend on all cameras' focal lengths, so that other
     intrinsics leave nothing to keep. ``kept`` is written to and must not be used afterwards.
     """
-    same_lenses = kept is not None and torch.equal(kept.intrinsics, inputs.intrinsics)
-    if kept is None or not same_lenses or kept.lidar2img.shape != inputs.lidar2img.shape:
+    if kept is None or not _same_lenses(kept, inputs):
         return KeptRays(compute(inputs), inputs.lidar2img, inputs.intrinsics)
-    moved = (kept.lidar2img != inputs.lidar2img).any(dim=-1).any(dim=-1).any(dim=0).nonzero()[:, 0].tolist()
-    if moved:
-        kept.rays.replace_cameras(moved, compute(inputs, moved), inputs.lidar2img.shape[1])
+    stale = set(_moved(kept, inputs))
+    if kept.known is not None:
+        unknown = ~kept.known.view(inputs.lidar2img.shape[1], -1)
+        stale.update(unknown.any(dim=1).nonzero()[:, 0].tolist())
+    if stale:
+        cameras = sorted(stale)
+        kept.rays.replace_cameras(cameras, compute(inputs, cameras), inputs.lidar2img.shape[1])
     return KeptRays(kept.rays, inputs.lidar2img, inputs.intrinsics)
+
+
+def renewed_cells(
+    kept: KeptRays | None, inputs: NetworkInput, compute: Callable[..., Rays], cells: torch.Tensor, num_cells: int
+) -> KeptRays:
+    """As `renewed`, where only the cells [K] of all ``num_cells`` are looked at: others are not computed either."""
+    if kept is None or not _same_lenses(kept, inputs):
+        found = compute(inputs, cells=cells)
+        room = Rays(*(part.new_zeros(part.shape[0], num_cells, part.shape[2]) for part in found.parts()))
+        known = torch.zeros(num_cells, dtype=torch.bool, device=cells.device)
+        room.replace_cells(cells, found)
+    else:
+        room = kept.rays
+        known = torch.ones_like(room.cone[0, :, 0], dtype=torch.bool) if kept.known is None else kept.known
+        known.view(inputs.lidar2img.shape[1], -1)[_moved(kept, inputs)] = False
+        missing = cells[~known[cells]]
+        if len(missing):
+            room.replace_cells(missing, compute(inputs, cells=missing))
+    known[cells] = True
+    return KeptRays(room, inputs.lidar2img, inputs.intrinsics, known)
+
+
+def _same_lenses(kept: KeptRays, inputs: NetworkInput) -> bool:
+    return torch.equal(kept.intrinsics, inputs.intrinsics) and kept.lidar2img.shape == inputs.lidar2img.shape
+
+
+def _moved(kept: KeptRays, inputs: NetworkInput) -> list[int]:
+    """Cameras whose matrix is another one now."""
+    differs = (kept.lidar2img != inputs.lidar2img).any(dim=-1).any(dim=-1).any(dim=0)
+    moved: list[int] = differs.nonzero()[:, 0].tolist()
+    return moved
 
 
 def depth_bins(model: ModelConfig) -> torch.Tensor:
@@ -68,29 +118,40 @@ def depth_bins(model: ModelConfig) -> torch.Tensor:
     return model.depth_start_m + step * index * (index + 1)
 
 
-def cell_points(model: ModelConfig, lidar2img: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
-    """[B, T, D, 3]: points on each cell's ray, lidar frame, scaled so that position_range is 0..1."""
+def cell_points(
+    model: ModelConfig, lidar2img: torch.Tensor, rows: int, columns: int, cells: torch.Tensor | None = None
+) -> torch.Tensor:
+    """[B, T, D, 3]: points on each cell's ray, lidar frame, scaled so that position_range is 0..1.
+
+    cells: [K], of these cells alone, counted over all cameras.
+    """
     device = lidar2img.device
     u = (torch.arange(columns, device=device) + 0.5) * model.stride
     v = (torch.arange(rows, device=device) + 0.5) * model.stride
     pixel = torch.stack([u.expand(rows, -1), v[:, None].expand(-1, columns), torch.ones_like(u).expand(rows, -1)], -1)
     img2lidar = torch.linalg.inv(lidar2img.double()).float()
     ray = torch.einsum("bnij,rcj->bnrci", img2lidar[..., :3, :3], pixel)
+    origin = img2lidar[:, :, None, None, None, :3, 3]
+    if cells is not None:
+        ray = ray.flatten(1, 3)[:, cells]
+        origin = img2lidar[:, cells // (rows * columns), None, :3, 3]
     depth = depth_bins(model).to(device).clamp(min=EPSILON)
-    points = ray[..., None, :] * depth[:, None] + img2lidar[:, :, None, None, None, :3, 3]
+    points = ray[..., None, :] * depth[:, None] + origin
     low, high = ray.new_tensor(model.position_range).split(3)
     scaled: torch.Tensor = (points - low) / (high - low)
-    return scaled.flatten(1, 3)
+    return scaled.flatten(1, -3)
 
 
 def lines_of_sight(
-    model: ModelConfig, inputs: NetworkInput, cameras: list[int] | None = None
+    model: ModelConfig, inputs: NetworkInput, cameras: list[int] | None = None, cells: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`cell_points` and `cones` of all cameras or of some: geometry alone, no weights."""
+    """`cell_points` and `cones` of all cameras or of some, or of the cells [K]: geometry alone, no weights."""
     height, width = inputs.images.shape[-2:]
-    cameras = list(range(inputs.lidar2img.shape[1])) if cameras is None else cameras
     rows, columns = -(-height // model.stride), -(-width // model.stride)
-    points = cell_points(model, inputs.lidar2img[:, cameras], rows, columns)
+    cameras = list(range(inputs.lidar2img.shape[1])) if cameras is None else cameras
+    points = cell_points(model, inputs.lidar2img[:, cameras], rows, columns, cells)
+    if cells is not None:
+        return points, cones_of_cells(points, inputs.intrinsics, cells)
     return points, cones(points, inputs.intrinsics, cameras)
 
 
@@ -101,9 +162,19 @@ def cones(points: torch.Tensor, intrinsics: torch.Tensor, cameras: list[int]) ->
     camera: the original network does so, and its trained weights depend on it.
     """
     cells, num_cameras = points.shape[1] // len(cameras), intrinsics.shape[1]
-    focal = intrinsics[:, :, [0, 1], [0, 1]].abs() / FOCAL_SCALE_PX
-    focal = focal.repeat(1, cells, 1).unflatten(1, (num_cameras, cells))[:, cameras].flatten(1, 2)
+    focal = _focal(intrinsics).repeat(1, cells, 1).unflatten(1, (num_cameras, cells))[:, cameras].flatten(1, 2)
     return torch.cat([focal, points[:, :, -1], points[:, :, CONE_NEAR_BIN]], dim=-1)
+
+
+def cones_of_cells(points: torch.Tensor, intrinsics: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
+    """As `cones`, from the `cell_points` of the cells [K] alone."""
+    focal = _focal(intrinsics)[:, cells % intrinsics.shape[1]]
+    return torch.cat([focal, points[:, :, -1], points[:, :, CONE_NEAR_BIN]], dim=-1)
+
+
+def _focal(intrinsics: torch.Tensor) -> torch.Tensor:
+    """[B, N, 2] focal lengths as the network takes them."""
+    return intrinsics[:, :, [0, 1], [0, 1]].abs() / FOCAL_SCALE_PX
 
 
 def hold_still(
@@ -160,9 +231,9 @@ class PositionEmbedding(nn.Module):
         self.spatial_alignment = ModulatedLayerNorm(CONE_SIZE, dims)
         self.featurized = FeatureGate(dims)
 
-    def rays(self, inputs: NetworkInput, cameras: list[int] | None = None) -> Rays:
-        """The part that changes only with the calibration, of all cameras or of some."""
-        return self.describe(*lines_of_sight(self.model, inputs, cameras))
+    def rays(self, inputs: NetworkInput, cameras: list[int] | None = None, cells: torch.Tensor | None = None) -> Rays:
+        """The part that changes only with the calibration, of all cameras or of some, or of the cells [K]."""
+        return self.describe(*lines_of_sight(self.model, inputs, cameras, cells))
 
     def describe(self, points: torch.Tensor, cone: torch.Tensor) -> Rays:
         """What the network makes of `lines_of_sight`."""
@@ -170,7 +241,15 @@ class PositionEmbedding(nn.Module):
 
     def forward(self, features: torch.Tensor, rays: Rays) -> Tokens:
         """features [B, N, C, rows, columns] -> keys and values [B, N * rows * columns, C]."""
-        flat = features.permute(0, 1, 3, 4, 2).flatten(1, 3)
-        value = modulated(self.memory_embed(flat), rays.scale, rays.shift)
-        index = torch.arange(value.shape[1], device=value.device).expand(value.shape[0], -1)
-        return Tokens(key=value + self.featurized(rays.position, value), value=value, index=index)
+        key, value = self.embed(cell_features(features), rays)
+        return Tokens(key, value, torch.arange(value.shape[1], device=value.device).expand(value.shape[0], -1))
+
+    def embed(self, features: torch.Tensor, rays: Rays) -> tuple[torch.Tensor, torch.Tensor]:
+        """features [B, K, C] of any cells, and their rays -> key and value [B, K, C] of each."""
+        value = modulated(self.memory_embed(features), rays.scale, rays.shift)
+        return value + self.featurized(rays.position, value), value
+
+
+def cell_features(features: torch.Tensor) -> torch.Tensor:
+    """[B, N, C, rows, columns] -> [B, T, C], one row a cell; no copy where channels lie last already."""
+    return features.permute(0, 1, 3, 4, 2).flatten(1, 3)

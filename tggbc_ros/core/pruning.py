@@ -90,20 +90,20 @@ def plan(config: PruningConfig, num_cells: int, num_keys: int, num_layers: int) 
     """What each of ``num_layers`` decoder layers leaves to the next; None where it changes nothing.
 
     Shares are of all ``num_cells`` image cells, ``num_keys`` of which the first layer sees. What is carried to the next
-    frame is found by the first trim, which then takes place even where it leaves all keys (of few cameras). Raises
-    ValueError if the configuration trims after more layers than there are.
+    frame is found by the first trim, which then takes place even where it leaves all keys (of few cameras, of a small
+    start). Raises ValueError if the configuration trims after more layers than there are.
     """
     config.check_layers(num_layers)
     if config.keep.mode == "mass":
         bounds = config.keep.min_ratio, config.keep.max_ratio
         least, most = (min(num_keys, keys_to_keep(num_cells, share)) for share in bounds)
-        quota = (least, most) if least < num_keys or config.carry.active else None
+        quota = (least, most) if least < num_keys or config.remembers else None
         return (quota,) * config.trims + (None,) * (num_layers - config.trims)
     quotas: list[Quota | None] = []
     before = num_keys
     for count in _counts(config, num_cells, num_keys):
         changes = count < before or (config.reactivate and count < num_keys)
-        needed = changes or (config.carry.active and not quotas)
+        needed = changes or (config.remembers and not quotas)
         quotas.append((count, count) if needed else None)
         before = count
     return (*quotas, *(None,) * (num_layers - len(quotas)))
@@ -170,6 +170,9 @@ def shares(importance: torch.Tensor) -> torch.Tensor:
 def select(tokens: Tokens, chosen: torch.Tensor) -> Tokens:
     """The tokens at the places ``chosen`` [B, K], which are ascending: image order is kept."""
     batch, count = tokens.index.shape
+    if batch == 1:
+        key, value, index = (part.index_select(1, chosen[0]) for part in (tokens.key, tokens.value, tokens.index))
+        return Tokens(key, value, index, tokens.num_cells)
     # Whole rows at once: several times faster than gather, which goes number by number.
     rows = (chosen + count * torch.arange(batch, device=chosen.device)[:, None]).flatten()
     key, value = (

@@ -281,7 +281,9 @@ class StepReport:
     (camera by camera, row by row) whose keys the last decoder layer saw, ascending. num_cells: how many
     cells there are; without it, the keys of the first layer. voters: how many queries voted at the last
     trim, 0 without one. feasible: False where keep_mode budget finds its budget out of reach. beyond_calibration: of
-    an encoder in int8, share of its pixels or features beyond what its calibration saw.
+    an encoder in int8, share of its pixels or features beyond what its calibration saw. started: [K], cells whose
+    keys the first layer saw, ascending; None: all. started_by: what chose these before anything was computed of them,
+    "gate" or "carry"; empty where nothing did.
     """
 
     keep_ratio: float
@@ -294,6 +296,8 @@ class StepReport:
     voters: int = 0
     feasible: bool = True
     beyond_calibration: float | None = None
+    started: npt.NDArray[np.int64] | None = None
+    started_by: str = ""
 
     @property
     def total_keys(self) -> int:

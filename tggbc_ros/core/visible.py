@@ -19,12 +19,15 @@ Mask = npt.NDArray[np.bool_]
 def visible_tokens(tokens: Tokens, cells: Mask | None) -> Tokens:
     """The tokens of the cells [N, rows, columns] that may be looked at; the very same where all may.
 
-    Raises ValueError where the cells are not those of the tokens.
+    Tokens that were chosen (`start.chosen_cells`) are among these cells already. Raises ValueError where the cells are
+    not those of the tokens.
     """
     if cells is None or cells.all():
         return tokens
     if cells.size != tokens.num_cells:
         raise ValueError(f"cells have shape {cells.shape}, expected as many as the network has: {tokens.num_cells}")
+    if tokens.index.shape[1] < tokens.num_cells:
+        return tokens
     places = torch.from_numpy(np.flatnonzero(cells)).to(tokens.index.device)
     return pruning.select(tokens, places.expand(tokens.index.shape[0], -1))
 

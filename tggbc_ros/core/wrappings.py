@@ -42,8 +42,8 @@ WRAPPED_BY_TORCH = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_c
 ROOTS = frozenset({"img_backbone", "img_neck", "pts_bbox_head", "backbone", "neck", "head"})
 """The first part of our names and of StreamPETR's; what stands before it is a prefix."""
 
-NOT_WEIGHTS = ("img_roi_head.", "data_preprocessor.")
-"""2D boxes, an auxiliary task of training; and the mean and deviation of pixels, which our configuration holds."""
+NOT_WEIGHTS = ("img_roi_head.", "data_preprocessor.", "key_gate.")
+"""2D boxes, an auxiliary task; the mean and deviation of pixels, which our configuration holds; core/key_gate.py."""
 
 COUNTERS = frozenset({"steps", "n_averaged"})
 """What averaging counts beside the weights."""

@@ -1,6 +1,7 @@
 """Which image cells kept their keys, as a picture: one pixel a cell, the cameras side by side. NumPy only, no ROS.
 
-KEPT (255) where the last decoder layer still saw the cell's key, TRIMMED (0) where it did not.
+KEPT (255) where the last decoder layer still saw the cell's key, TRIMMED (0) where only earlier ones did, and
+UNSTARTED (64) where none did: a missing camera, the vehicle itself, or what start_ratio or carry_ratio left out.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from tggbc_ros.drawing.overlay import MOSAIC
 
-KEPT, TRIMMED = 255, 0
+KEPT, UNSTARTED, TRIMMED = 255, 64, 0
 COLUMNS = 3
 
 
@@ -25,15 +26,21 @@ def arrangement(cameras: Sequence[str]) -> tuple[tuple[str, ...], ...]:
 
 
 def kept_mosaic(
-    kept: npt.NDArray[np.int64], cameras: Sequence[str], feature_size: tuple[int, int]
+    kept: npt.NDArray[np.int64],
+    cameras: Sequence[str],
+    feature_size: tuple[int, int],
+    started: npt.NDArray[np.int64] | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Cells -> picture, uint8 [rows of cameras * rows, cameras a row * columns]; a place without a camera is 0.
 
     kept: as in `StepReport.kept`, camera by camera in the order of ``cameras``, row by row of ``feature_size``
-    (rows, columns). Raises ValueError for a cell that no camera has.
+    (rows, columns). started: as in `StepReport.started`. Raises ValueError for a cell that no camera has.
     """
     by_camera = cells_by_camera(kept, cameras, feature_size)
     pictures = {name: np.where(cells, KEPT, TRIMMED).astype(np.uint8) for name, cells in by_camera.items()}
+    if started is not None:
+        for name, cells in cells_by_camera(started, cameras, feature_size).items():
+            pictures[name][~cells] = UNSTARTED
     return _arranged(pictures, arrangement(cameras), feature_size)
 
 

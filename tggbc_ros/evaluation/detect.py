@@ -9,6 +9,7 @@ import torch
 from tggbc_ros.core.config import DecodeConfig, MemoryConfig, PreprocessConfig, PruningConfig
 from tggbc_ros.core.detector import Detector, Network
 from tggbc_ros.core.geometry import transform_boxes
+from tggbc_ros.core.key_gate import KeyGate
 from tggbc_ros.core.types import AlignedMemory, CameraFrame, NetworkInput, NetworkOutput, Tokens
 from tggbc_ros.data.records import Sample
 from tggbc_ros.evaluation.passes import Detections, Pass, Split
@@ -30,6 +31,11 @@ class SharedEncoder:
         self._network = network
         self._features: torch.Tensor | None = None
 
+    @property
+    def gate(self) -> KeyGate | None:
+        """As the network has it."""
+        return self._network.gate
+
     def next_frame(self) -> None:
         """Forget the features of the last frame."""
         self._features = None
@@ -40,9 +46,9 @@ class SharedEncoder:
             self._features = self._network.encode(images)
         return self._features
 
-    def embed(self, features: torch.Tensor, inputs: NetworkInput) -> Tokens:
+    def embed(self, features: torch.Tensor, inputs: NetworkInput, cells: torch.Tensor | None = None) -> Tokens:
         """As the network does."""
-        return self._network.embed(features, inputs)
+        return self._network.embed(features, inputs, cells)
 
     def decode(self, tokens: Tokens, memory: AlignedMemory, pruning: PruningConfig) -> NetworkOutput:
         """As the network does."""

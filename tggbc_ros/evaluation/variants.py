@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from tggbc_ros.core.config import CarryConfig, KeepConfig, PruningConfig
+from tggbc_ros.core.config import CarryConfig, KeepConfig, PruningConfig, StartConfig
 
 PRUNING = {
     "keep_ratio": "keep_ratio",
@@ -21,11 +21,12 @@ PRUNING = {
 KEEP = {"keep_mode": "mode", "keep_mass": "mass", "min_keep_ratio": "min_ratio", "max_keep_ratio": "max_ratio",
         "latency_budget_ms": "budget_ms", "latency_budget_of": "budget_of"}  # fmt: skip
 CARRY = {"carry_ratio": "ratio", "carry_refresh": "refresh"}
+START = {"start_ratio": "ratio", "gate_explore": "explore"}
 """Parameter of the node -> field of the configuration."""
 
 DEFAULTS: dict[str, Any] = {
     name: getattr(config, field)
-    for config, names in ((PruningConfig, PRUNING), (KeepConfig, KEEP), (CarryConfig, CARRY))
+    for config, names in ((PruningConfig, PRUNING), (KeepConfig, KEEP), (CarryConfig, CARRY), (StartConfig, START))
     for name, field in names.items()
 }
 EXPECTED = {
@@ -55,7 +56,8 @@ def variant(text: str) -> PruningConfig:
         except (yaml.YAMLError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"variant holds {pair!r}, expected {name} to be {EXPECTED[type(default)]}") from error
     keep, carry = KeepConfig(**_fields(values, KEEP)), CarryConfig(**_fields(values, CARRY))
-    return PruningConfig(**_fields(values, PRUNING), keep=keep, carry=carry)
+    start = StartConfig(**_fields(values, START))
+    return PruningConfig(**_fields(values, PRUNING), keep=keep, carry=carry, start=start)
 
 
 def _like(default: Any, value: Any) -> Any:

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import torch
 
-from tggbc_ros.core.checkpoint import build_network, sha256
+from tggbc_ros.core.checkpoint import GATE_PREFIX, build_network, read_gate_state, sha256
 from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.export import manifest as manifests
 from tggbc_ros.export.calibration import Calibration, Images
-from tggbc_ros.export.graphs import CAMERAS, CELLS, KEYS, PRECISIONS, Graph, make_graphs
-from tggbc_ros.export.manifest import SIGNED, ExportError, GraphFile, Manifest
+from tggbc_ros.export.graphs import CAMERAS, KEYS, PRECISIONS, Graph, make_graphs
+from tggbc_ros.export.manifest import GATE_FILE, SIGNED, ExportError, GraphFile, Manifest
 from tggbc_ros.export.quantisation import encoder_hash, quantise, said_of, write_signed
 
 OPSET = 18
@@ -66,7 +66,7 @@ def export(
         files = {}
         for graph in make_graphs(network, precision):
             progress(f"exporting {graph.name}")
-            files[graph.name] = _write_graph(graph, model, unfinished)
+            files[graph.name] = _write_graph(graph, unfinished)
         calibration = None
         if quantise is not None:
             progress("quantising encoder")
@@ -80,6 +80,7 @@ def export(
             versions=_versions(),
             graphs=files,
             calibration=calibration,
+            key_gate_sha256=_write_gate(checkpoint, unfinished),
         )
         manifests.write(manifest, unfinished)
         unfinished.rename(folder)
@@ -123,6 +124,17 @@ def _quantise_encoder(folder: Path, files: dict[str, GraphFile], quantise: Quant
     return calibration
 
 
+def _write_gate(checkpoint: Path | None, folder: Path) -> str:
+    """Put the checkpoint's key gate beside the graphs, as it is; the file's hash, empty where there is no gate."""
+    state = read_gate_state(checkpoint) if checkpoint else {}
+    if not state:
+        return ""
+    from safetensors.torch import save_file
+
+    save_file({f"{GATE_PREFIX}{name}": value for name, value in state.items()}, folder / GATE_FILE)
+    return sha256(folder / GATE_FILE)
+
+
 def require_libraries() -> None:
     """Raise ImportError, saying how to get them, where what exporting needs is not installed."""
     missing = [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
@@ -133,11 +145,10 @@ def require_libraries() -> None:
         )
 
 
-def _write_graph(graph: Graph, model: ModelConfig, folder: Path) -> GraphFile:
+def _write_graph(graph: Graph, folder: Path) -> GraphFile:
     import onnx
 
-    rows, columns = model.feature_size
-    sizes = {CAMERAS: TRACED_CAMERAS, CELLS: TRACED_CAMERAS * rows * columns, KEYS: TRACED_KEYS}
+    sizes = {CAMERAS: TRACED_CAMERAS, KEYS: TRACED_KEYS}
     traced = tuple(
         torch.zeros([size if isinstance(size, int) else sizes[size] for size in shape])
         for shape in graph.inputs.values()

@@ -1,8 +1,9 @@
 """The graphs that make up an exported network, and what goes in and out of each.
 
-images -> `encoder`; calibration -> `rays`, only where it changed; both -> `tokens`; memory -> `queries`; then one
-`layer<i>` a decoder layer, between which keys are trimmed outside, in torch (core/pruning.py); `branches` reads
-classes and boxes off a layer's output. Geometry, pruning and memory hold no weights and stay in core.
+images -> `encoder`; calibration -> `rays`, only where it changed; both -> `tokens`, of all cells or of chosen ones;
+memory -> `queries`; then one `layer<i>` a decoder layer, between which keys are trimmed outside, in torch
+(core/pruning.py); `branches` reads classes and boxes off a layer's output. Geometry, pruning and memory hold no weights
+and stay in core.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ PRECISIONS = ("fp32", "fp16", "int8")
 Shape = tuple[int | str, ...]
 """Sizes of a tensor; a name stands for one that is known only when the graph runs."""
 
-CAMERAS, CELLS, KEYS = "cameras", "cells", "keys"
+CAMERAS, KEYS = "cameras", "keys"
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,13 +71,13 @@ class RayGraph(nn.Module):
         self.position = position
 
     def forward(self, points: torch.Tensor, cone: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """points [1, cells, D, 3] and cone [1, cells, 8] -> position, scale, shift [1, cells, C]."""
+        """points [1, keys, D, 3] and cone [1, keys, 8] -> position, scale, shift [1, keys, C]."""
         rays = self.position.describe(points, cone)
         return rays.position, rays.scale, rays.shift
 
 
 class TokenGraph(nn.Module):
-    """`PositionEmbedding.forward`."""
+    """`PositionEmbedding.embed`."""
 
     def __init__(self, position: PositionEmbedding) -> None:
         super().__init__()
@@ -85,12 +86,8 @@ class TokenGraph(nn.Module):
     def forward(
         self, features: torch.Tensor, position: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """features [cameras, C, rows, columns] and the rays' three [1, cells, C] -> key, value [1, cells, C]."""
-        # The cameras' images as one tall image: OpenVINO 2026.4 cannot load a reshape that joins three axes, the first
-        # of unknown size.
-        tall = features.movedim(1, 0).flatten(1, 2)
-        tokens = self.position(tall[None, None], Rays(position, position, scale, shift))
-        return tokens.key, tokens.value
+        """features [1, keys, C] of the cells that are chosen, and their rays' three -> key, value [1, keys, C]."""
+        return self.position.embed(features, Rays(position, position, scale, shift))
 
 
 class QueryGraph(nn.Module):
@@ -173,16 +170,15 @@ def _encoder(network: StreamPETR, precision: str) -> Graph:
 
 
 def _rays(model: ModelConfig, head: Head) -> Graph:
-    inputs: dict[str, Shape] = {"points": (1, CELLS, model.depth_bins, 3), "cone": (1, CELLS, CONE_SIZE)}
-    outputs: dict[str, Shape] = dict.fromkeys(("position", "scale", "shift"), (1, CELLS, model.embed_dims))
+    inputs: dict[str, Shape] = {"points": (1, KEYS, model.depth_bins, 3), "cone": (1, KEYS, CONE_SIZE)}
+    outputs: dict[str, Shape] = dict.fromkeys(("position", "scale", "shift"), (1, KEYS, model.embed_dims))
     return Graph("rays", RayGraph(head.position), inputs, outputs)
 
 
 def _tokens(model: ModelConfig, head: Head) -> Graph:
-    cells: Shape = (1, CELLS, model.embed_dims)
-    features: Shape = (CAMERAS, model.embed_dims, *model.feature_size)
-    inputs = {"features": features, "position": cells, "scale": cells, "shift": cells}
-    return Graph("tokens", TokenGraph(head.position), inputs, {"key": cells, "value": cells})
+    keys: Shape = (1, KEYS, model.embed_dims)
+    inputs = dict.fromkeys(("features", "position", "scale", "shift"), keys)
+    return Graph("tokens", TokenGraph(head.position), inputs, {"key": keys, "value": keys})
 
 
 def _queries(model: ModelConfig, head: Head) -> Graph:

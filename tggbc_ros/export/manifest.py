@@ -19,7 +19,8 @@ from tggbc_ros.core.shape import from_data
 from tggbc_ros.export.calibration import Calibration, parse
 
 FILE_NAME = "manifest.json"
-FORMAT = 1
+FORMAT = 2
+GATE_FILE = "key_gate.safetensors"
 SEAL = "manifest_sha256"
 EXPORT_COMMAND = "python -m tggbc_ros.tools.export"
 SIGNED = "encoder_signed"
@@ -48,6 +49,7 @@ class Manifest:
     weights: name of what it was made from, and weights_sha256 of that file; empty for random ones. precision: of
     the encoder. start_points_m: [propagated][3], lidar frame, where the queries of an empty memory look. versions:
     of what made it. graphs: by name. calibration: what the ranges of an encoder in int8 were learned from.
+    key_gate_sha256: of the file GATE_FILE beside them, empty without one.
     """
 
     model: ModelConfig
@@ -58,6 +60,7 @@ class Manifest:
     versions: Mapping[str, str]
     graphs: Mapping[str, GraphFile]
     calibration: Calibration | None = None
+    key_gate_sha256: str = ""
 
     def engine_graphs(self, signed: bool = False) -> dict[str, GraphFile]:
         """The graphs that an engine runs, by name. signed: where an encoder in int8 is to use signed integers alone."""
@@ -94,7 +97,9 @@ def read(folder: Path) -> Manifest:
     if missing:
         raise ExportError(f"{path} lacks the graphs {', '.join(sorted(missing))}: export anew, {EXPORT_COMMAND}")
     for name, graph in manifest.graphs.items():
-        _check_file(folder / graph.file, graph.sha256, name)
+        _check_file(folder / graph.file, graph.sha256, f"the graph {name}")
+    if manifest.key_gate_sha256:
+        _check_file(folder / GATE_FILE, manifest.key_gate_sha256, "the key gate")
     return manifest
 
 
@@ -152,6 +157,7 @@ def _parse(content: Mapping[str, Any]) -> Manifest:
         versions=content["versions"],
         graphs=graphs,
         calibration=parse(content["calibration"]) if content.get("calibration") else None,
+        key_gate_sha256=content["key_gate_sha256"],
     )
 
 
@@ -159,9 +165,9 @@ def _shapes(listed: Mapping[str, list[int | str]]) -> dict[str, tuple[int | str,
     return {name: tuple(shape) for name, shape in listed.items()}
 
 
-def _check_file(path: Path, expected: str, graph: str) -> None:
+def _check_file(path: Path, expected: str, what: str) -> None:
     if not path.is_file():
-        raise ExportError(f"{path} is missing, the graph {graph} of its export; export anew, {EXPORT_COMMAND}")
+        raise ExportError(f"{path} is missing, {what} of its export; export anew, {EXPORT_COMMAND}")
     found = sha256(path)
     if found != expected:
         raise ExportError(

@@ -155,9 +155,9 @@ class FrameLine:
         watch.lap("step")
         head = convert.header(images.reference_ns, settings.output_frame)
         self._outputs.publish_boxes(transform_boxes(geometry.lidar2output, boxes), head)
-        self._outputs.publish_kept_keys(step.kept, frame.rig.names, head)
+        self._outputs.publish_kept_keys(step.kept, frame.rig.names, head, step.started)
         options = OverlayOptions(settings.overlay_width, settings.overlay_kept_keys)
-        self._outputs.overlay.offer(Scene(frame, boxes, step.kept, head, options))
+        self._outputs.overlay.offer(Scene(frame, boxes, step.kept, head, options, step.started))
         watch.lap("publish")
         self.last_step = step
         self.last_missing = self.intake.note_missing(images)

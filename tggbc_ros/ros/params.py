@@ -22,6 +22,7 @@ from tggbc_ros.core.config import (
     PreprocessConfig,
     PruningConfig,
     RaysConfig,
+    StartConfig,
     model_config,
 )
 from tggbc_ros.core.geometry import rigid, rotation_from_quaternion
@@ -194,6 +195,18 @@ class Settings:
         span=(1, 10_000),
         live=True,
     )
+    start_ratio: float = parameter(
+        StartConfig.ratio,
+        "Share of keys that are computed at all, by the key gate that comes with the weights; 1.0: all.",
+        span=(0.0, 1.0),
+        live=True,
+    )
+    gate_explore: float = parameter(
+        StartConfig.explore,
+        "Part of these that goes round among all cells, so that none is overlooked for long; with start_ratio.",
+        span=(0.0, 1.0),
+        live=True,
+    )
     ray_tolerance_m: float = parameter(
         RaysConfig.tolerance_m,
         "A camera whose rays moved by less keeps its position embedding.",
@@ -295,6 +308,7 @@ class Settings:
             reactivate=self.prune_reactivate,
             keep=self._keep(),
             carry=CarryConfig(self.carry_ratio, self.carry_refresh),
+            start=StartConfig(self.start_ratio, self.gate_explore),
         )
 
     def _keep(self) -> KeepConfig:

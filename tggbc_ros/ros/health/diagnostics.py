@@ -263,6 +263,8 @@ def pruning_status(pruning: PruningConfig, last: StepReport | None) -> Diagnosti
     keep = pruning.keep
     values: dict[str, object] = {"keep_mode": keep.mode, "prune_schedule": pruning.schedule}
     values |= {"keep_ratio": pruning.keep_ratio, "carry_ratio": pruning.carry.ratio}
+    if pruning.start.active:
+        values |= {"start_ratio": pruning.start.ratio, "started_by": _started_by(last)}
     if keep.mode == "budget":
         values |= {"latency_budget_ms": keep.budget_ms, "latency_budget_of": keep.budget_of}
     if last is None:
@@ -273,6 +275,14 @@ def pruning_status(pruning: PruningConfig, last: StepReport | None) -> Diagnosti
         message = f"even a keep ratio of {keep.min_ratio} misses {keep.budget_ms} ms of {keep.budget_of} time"
         return status("pruning", WARN, message, values)
     return status("pruning", OK, f"{keep.mode}: {last.keys[-1]} of {last.total_keys} keys kept", values)
+
+
+def _started_by(last: StepReport | None) -> str:
+    """What chose the keys that the last set started with."""
+    if last is None:
+        return "no set yet"
+    words = {"gate": "the key gate", "carry": "carried importance alone: the weights have no key gate"}
+    return words.get(last.started_by, "nothing: all keys started, as the weights have no key gate and memory is new")
 
 
 def memory_status(totals: Totals, before: Totals | None, last: StepReport | None) -> DiagnosticStatus:

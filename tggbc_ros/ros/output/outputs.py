@@ -76,10 +76,16 @@ class Outputs:
         if self._markers.get_subscription_count():
             self._markers.publish(marker_array(boxes, self._palette, head))
 
-    def publish_kept_keys(self, kept: npt.NDArray[np.int64], cameras: Sequence[str], head: Header) -> None:
-        """The cells whose keys the last decoder layer saw, as a mono8 mosaic, where someone listens."""
+    def publish_kept_keys(
+        self,
+        kept: npt.NDArray[np.int64],
+        cameras: Sequence[str],
+        head: Header,
+        started: npt.NDArray[np.int64] | None = None,
+    ) -> None:
+        """What became of every cell's key, as a mono8 mosaic, where someone listens; cells as in `StepReport`."""
         if self._kept_keys.get_subscription_count():
-            picture = kept_mosaic(kept, cameras, self._feature_size)
+            picture = kept_mosaic(kept, cameras, self._feature_size, started)
             height, width = picture.shape
             data = array.array("B", picture.tobytes())
             self._kept_keys.publish(

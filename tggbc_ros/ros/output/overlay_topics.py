@@ -37,13 +37,14 @@ class OverlayOptions:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """One set and what came of it. boxes: in the lidar frame. kept: as in `StepReport.kept`."""
+    """One set and what came of it. boxes: in the lidar frame. kept, started: as in `StepReport`."""
 
     frame: CameraFrame
     boxes: Boxes3D
     kept: npt.NDArray[np.int64]
     head: Header
     options: OverlayOptions
+    started: npt.NDArray[np.int64] | None = None
 
 
 class OverlayTopics:
@@ -108,13 +109,15 @@ def camera_topic(camera: str) -> str:
 def draw_scene(scene: Scene, model: ModelConfig, palette: Palette, cameras: Collection[str]) -> dict[str, Image]:
     """Camera -> its picture, for those of ``cameras`` that the set has an image of."""
     frame, pictures = scene.frame, {}
-    cells = cells_by_camera(scene.kept, frame.rig.names, model.feature_size)
-    for index, name in enumerate(frame.rig.names):
+    names = frame.rig.names
+    cells = cells_by_camera(scene.kept, names, model.feature_size)
+    started = None if scene.started is None else cells_by_camera(scene.started, names, model.feature_size)
+    for index, name in enumerate(names):
         if name in cameras and frame.present[index]:
             raw = frame.images[index]
             image, intrinsics = resized(raw, frame.rig.intrinsics[index], scene.options.width)
             if scene.options.kept_keys:
-                dim(image, cell_fates(cells[name], model, *raw.shape[:2]), palette.kept)
+                dim(image, cell_fates(cells[name], model, *raw.shape[:2], started and started[name]), palette.kept)
             draw_detections(image, scene.boxes, intrinsics, frame.rig.lidar2cam[index], palette)
             pictures[name] = image
     return pictures

@@ -1,0 +1,133 @@
+"""Make a network cheaper to run, without a label: ``python -m tggbc_ros.tools.compress keygate``.
+
+keygate fits the gate that chooses keys before the decoder begins (parameter start_ratio) to the decoder's attention,
+on the frames of a data set, of which no label is read, and writes it with the weights that it was fitted for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from tggbc_ros import backends
+from tggbc_ros.compress import keygate
+from tggbc_ros.compress.frames import Looked, look
+from tggbc_ros.core.checkpoint import GATE_PREFIX, read_state_dict
+from tggbc_ros.core.config import MODELS, PruningConfig, model_config
+from tggbc_ros.core.detector import Network
+from tggbc_ros.core.key_gate import KeyGate
+from tggbc_ros.core.types import CameraFrame
+from tggbc_ros.data.nuscenes.dataset import NuScenes
+from tggbc_ros.data.records import Sample
+
+LEAST_FRAMES = 8
+
+
+def fit_keygate(given: argparse.Namespace) -> KeyGate:
+    """Run the dense network, fit, judge, print, write. Raises ValueError for what is no use to fit on."""
+    model = model_config(given.model)
+    if given.out.suffix != ".safetensors":
+        raise ValueError(f"out is {given.out}, expected a name that ends in .safetensors")
+    weights = backends.choose_weights(model, given.checkpoint, allow_random_weights=False)
+    assert weights is not None  # choose_weights raises else
+    if weights.is_dir():
+        raise ValueError(f"checkpoint {weights} is an export: fit on the file with the weights, then export anew")
+    network = backends.load_network("torch", model, given.checkpoint, given.device)
+    drives = _drives(given)
+    looked = _look(network, drives, given.frames)
+    fitted, judged = keygate.split(looked)
+    cells = len(looked[0].features)
+    rows, columns = model.feature_size
+    with tqdm(total=2 * given.steps, unit="step", desc="fitting", disable=None) as bar:
+        gate = keygate.fit(model, cells // (rows * columns), fitted, given.seed, given.hidden, given.steps, bar.update)
+    quality = keygate.judge(gate, judged)
+    print(
+        f"fitted on {len(fitted)} frames; on {quality.frames} others: rank correlation {quality.rank_correlation:.3f}, "
+        f"importance held by the top 0.3 {quality.held:.3f}"
+    )
+    write_with_weights(gate, weights, given.out)
+    print(f"written to {given.out}")
+    return gate
+
+
+def write_with_weights(gate: KeyGate, weights: Path, out: Path) -> None:
+    """A checkpoint with the same weights and this gate, in place of one that it had."""
+    from safetensors.torch import save_file
+
+    state = {key: value for key, value in read_state_dict(weights).items() if not key.startswith(GATE_PREFIX)}
+    state |= {f"{GATE_PREFIX}{key}": value.half() for key, value in gate.state_dict().items()}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_file({key: value.clone().contiguous() for key, value in state.items()}, out)
+
+
+def _look(network: Network, drives: Sequence[Sequence[Sample]], most: int) -> list[Looked]:
+    """Evenly chosen drives, of at most so many frames, through the dense network."""
+    total = sum(map(len, drives))
+    step = max(1, -(-total // most))
+    drives = drives[::step] if len(drives) >= step else [drive[: max(1, most // len(drives))] for drive in drives]
+    total = sum(map(len, drives))
+    if total < LEAST_FRAMES:
+        raise ValueError(f"there are {total} usable sets of images, expected at least {LEAST_FRAMES}")
+    with tqdm(total=total, unit="frame", desc="dense network", disable=None) as bar:
+        return look(network, (_frames(drive) for drive in drives), bar.update, PruningConfig.queries)
+
+
+def _frames(drive: Sequence[Sample]) -> Iterator[CameraFrame]:
+    for sample in drive:
+        yield sample.camera_frame()
+
+
+def _drives(given: argparse.Namespace) -> list[Sequence[Sample]]:
+    dataset = NuScenes(given.data, given.version)
+    read = dataset.sweeps if given.sweeps else dataset.samples
+    drives = [tuple(read(scene)) for scene in dataset.scene_names(given.split)]
+    if not any(drives):
+        raise ValueError(f"split {given.split!r} of {given.data} holds no set of images")
+    return [drive for drive in drives if drive]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m tggbc_ros.tools.compress", description=(__doc__ or "").splitlines()[0])
+    jobs = parser.add_subparsers(dest="job", required=True)
+    gate = jobs.add_parser("keygate", help="fit the gate that chooses keys before the decoder begins")
+    add = gate.add_argument
+    add("--model", choices=list(MODELS), required=True)
+    add("--checkpoint", type=Path, metavar="FILE", help="weights; model demo has its own")
+    add("--data", type=Path, required=True, metavar="DIR", help="data set in nuScenes' v1.0 schema; no label is read")
+    add("--version", metavar="NAME", help="which version, if there are several")
+    add("--split", required=True, metavar="NAME", help="official, or one of the version's splits.json")
+    add("--sweeps", action="store_true", help="every set of images (12 Hz), not the keyframes alone")
+    add("--out", type=Path, required=True, metavar="FILE.safetensors", help="for the weights and the gate")
+    add("--frames", type=_positive, default=512, metavar="N", help="at most, of evenly chosen drives (%(default)s)")
+    add("--seed", type=int, default=0)
+    add("--hidden", type=_positive, default=keygate.HIDDEN, metavar="N", help="width of the gate (%(default)s)")
+    add("--steps", type=_positive, default=keygate.STEPS, metavar="N", help="in each of two rounds (%(default)s)")
+    add("--device", default="auto", help="cpu, cuda, cuda:1 or auto (default)")
+    gate.set_defaults(run=fit_keygate)
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"is {number}, expected at least 1")
+    return number
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status 1 and one line on standard error where it fails."""
+    given = _parser().parse_args(arguments)
+    try:
+        given.run(given)
+    except (OSError, ValueError, ImportError, FloatingPointError) as error:
+        print(f"compress: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
