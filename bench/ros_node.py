@@ -20,6 +20,7 @@ import torch
 from tggbc_ros.core import preprocess
 from tggbc_ros.core.config import ModelConfig, PruningConfig
 from tggbc_ros.core.types import AlignedMemory, NetworkInput, NetworkOutput, Tokens
+from tggbc_ros.ros import image_file
 from tggbc_ros.ros.detector_node import main
 from tggbc_ros.ros.images.lenses import Lens
 
@@ -99,7 +100,7 @@ class Costs:
 def run(path: Path, real: bool = False) -> int:
     """The node until it is interrupted; its exit status. real: with a real network, on all threads."""
     costs = Costs()
-    cv2.imdecode = costs.counted("decode", cv2.imdecode)
+    image_file.decode_jpeg = costs.counted("decode", image_file.decode_jpeg)
     Lens.straighten = costs.counted("straighten", Lens.straighten)  # type: ignore[method-assign]
     preprocess._write_camera = costs.counted("preprocess", preprocess._write_camera)
     cv2.setNumThreads(1)  # what remap does on other threads would not be counted

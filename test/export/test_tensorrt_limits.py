@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tggbc_ros.core.backbones.vovnet import VoVNet
 from tggbc_ros.core.checkpoint import build_network
+from tggbc_ros.core.shape import vovnet
 from tggbc_ros.export.exporter import _write_graph
 from tggbc_ros.export.graphs import CAMERAS, Graph, make_graphs
 
@@ -71,7 +72,7 @@ class TestExport:
 
     def test_vovnet_is_too(self, tmp_path: Path) -> None:
         """One block of each stage has every operator that the ninety-nine layers have."""
-        backbone = VoVNet((1, 1, 1, 2)).eval().requires_grad_(False)
+        backbone = VoVNet(vovnet((1, 1, 1, 2))).eval().requires_grad_(False)
         maps = {"c4": (CAMERAS, 768, 4, 4), "c5": (CAMERAS, 1024, 2, 2)}
         _write_graph(Graph("backbone", backbone, {"images": (CAMERAS, 3, 64, 64)}, maps), tmp_path)
         model = onnx.load(tmp_path / "backbone.onnx")

@@ -15,9 +15,9 @@ from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.core.types import CameraFrame, Rig
 from tggbc_ros.data.bags.bag_file import Bag, BagError, open_bag
 from tggbc_ros.ros.drops import BadInputError
-from tggbc_ros.ros.images.camera_topics import image_candidates
 from tggbc_ros.ros.images.ego_mask import EgoMasks
 from tggbc_ros.ros.images.pictures import Message, Picture, Pictures
+from tggbc_ros.ros.images.topic_names import image_candidates
 from tggbc_ros.ros.params import Settings
 
 WINDOW_NS = 2_000_000_000
@@ -55,7 +55,7 @@ def bag_frames(path: Path, settings: Settings, model: ModelConfig, count: int, s
 
 def _camera(bag: Bag, name: str, settings: Settings) -> Camera:
     topic = settings.image_topic.replace("{camera}", name)
-    for kind, candidate in image_candidates(topic, settings.image_transport):
+    for kind, candidate in image_candidates(None, topic, settings.image_transport):
         type_name = f"sensor_msgs/msg/{kind.__name__}"
         there = [c for c in bag.connections if c.topic == _absolute(candidate) and c.msgtype == type_name]
         found = [connection for connection in there if connection.msgcount]

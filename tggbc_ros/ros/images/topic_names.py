@@ -12,9 +12,13 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 Candidate: TypeAlias = tuple[type, str]
 
 
-def image_candidates(node: Node, topic: str, transport: str) -> list[Candidate]:
-    """Where a camera's images may be, best first. Compressed ones come first: six raw cameras lose messages."""
-    compressed: list[Candidate] = [(CompressedImage, _compressed(node, topic)), (CompressedImage, topic)]
+def image_candidates(node: Node | None, topic: str, transport: str) -> list[Candidate]:
+    """Where a camera's images may be, best first. Compressed ones come first: six raw cameras lose messages.
+
+    node: whose names are remapped; None: nobody's, as in a bag.
+    """
+    suffixed = _compressed(node, topic) if node else f"{topic}/compressed"
+    compressed: list[Candidate] = [(CompressedImage, suffixed), (CompressedImage, topic)]
     raw: list[Candidate] = [(Image, topic)]
     return {"compressed": compressed, "raw": raw, "auto": compressed + raw}[transport]
 
