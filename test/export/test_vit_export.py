@@ -38,7 +38,7 @@ def network() -> Iterator[StreamPETR]:
 def encoder(network: StreamPETR, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("vit")
     graph = next(graph for graph in make_graphs(network, "fp32") if graph.name == "encoder")
-    _write_graph(graph, MODEL, folder)
+    _write_graph(graph, folder)
     return folder / "encoder.onnx"
 
 
@@ -67,7 +67,7 @@ def test_in_half_precision_it_differs_by_its_bits(network: StreamPETR, tmp_path:
     expected = network.encode(images(2))[0].numpy()
     half, _ = build_network(MODEL, None)
     graph = next(graph for graph in make_graphs(half, "fp16") if graph.name == "encoder")
-    _write_graph(graph, MODEL, tmp_path)
+    _write_graph(graph, tmp_path)
     session = onnxruntime.InferenceSession(str(tmp_path / "encoder.onnx"), providers=["CPUExecutionProvider"])
     (features,) = session.run(None, {"images": images(2)[0].numpy()})
     error = np.abs(features - expected).max() / np.abs(expected).max()

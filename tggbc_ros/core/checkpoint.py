@@ -7,12 +7,11 @@ of the network keeps its random start.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import pickle
 import re
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import torch
 from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.core.model import StreamPETR
 from tggbc_ros.core.network_file import shape_in
+from tggbc_ros.core.official_keys import is_official, official_names
 from tggbc_ros.core.position import depth_bins
 from tggbc_ros.core.shape import ShapeError
 from tggbc_ros.core.vit_checkpoint import gates_as_in, rotary_tables, weights_alone
@@ -34,8 +34,6 @@ RANDOM_SEED = 0
 CONSTANT_TOLERANCE = 1e-4
 LOSS_WEIGHTS = ("pts_bbox_head.code_weights", "pts_bbox_head.match_costs")  # of the ten box codes, in training
 
-_BRANCH_KEY = re.compile(r"head\.(cls|reg)_branch\.(.+)")
-
 # What the unpickler was seen to raise on files cut short or with bytes changed.
 _DAMAGED = (
     RuntimeError,
@@ -47,45 +45,6 @@ _DAMAGED = (
     AttributeError,
     AssertionError,
     struct.error,
-)
-
-# (our key, official key); {s}, {b}, {i} stand for a number, {rest} for the rest. The first that fits holds.
-_OFFICIAL_KEYS = (
-    ("backbone.stem.unit{i}.{rest}", "img_backbone.stem.stem_{i}/{rest}"),
-    (
-        "backbone.stage{s}.block{b}.layers.{i}.{rest}",
-        "img_backbone.stage{s}.OSA{s}_{b}.layers.{i}.OSA{s}_{b}_{i}/{rest}",
-    ),
-    (
-        "backbone.stage{s}.block{b}.concat.{rest}",
-        "img_backbone.stage{s}.OSA{s}_{b}.concat.OSA{s}_{b}_concat/{rest}",
-    ),
-    ("backbone.stage{s}.block{b}.{rest}", "img_backbone.stage{s}.OSA{s}_{b}.{rest}"),
-    ("backbone.gates.{rest}", "gates.selective_modules.{rest}"),
-    ("backbone.{rest}", "img_backbone.{rest}"),
-    ("neck.lateral.{i}.{rest}", "img_neck.lateral_convs.{i}.conv.{rest}"),
-    ("neck.output.{rest}", "img_neck.fpn_convs.0.conv.{rest}"),
-    ("head.position.encoder.{rest}", "pts_bbox_head.position_encoder.{rest}"),
-    ("head.position.spatial_alignment.reduce.{rest}", "pts_bbox_head.spatial_alignment.reduce.0.{rest}"),
-    ("head.position.featurized.{rest}", "pts_bbox_head.featurized_pe.conv_{rest}"),
-    ("head.position.{rest}", "pts_bbox_head.{rest}"),
-    ("head.queries.embedding.{rest}", "pts_bbox_head.query_embedding.{rest}"),
-    ("head.queries.reference_points", "pts_bbox_head.reference_points.weight"),
-    ("head.queries.pseudo_reference_points", "pts_bbox_head.pseudo_reference_points.weight"),
-    ("head.queries.ego_pose_pe.reduce.{rest}", "pts_bbox_head.ego_pose_pe.reduce.0.{rest}"),
-    ("head.queries.ego_pose_memory.reduce.{rest}", "pts_bbox_head.ego_pose_memory.reduce.0.{rest}"),
-    ("head.queries.{rest}", "pts_bbox_head.{rest}"),
-    (
-        "head.decoder.layers.{i}.self_attention.{rest}",
-        "pts_bbox_head.transformer.decoder.layers.{i}.attentions.0.attn.{rest}",
-    ),
-    (
-        "head.decoder.layers.{i}.cross_attention.{rest}",
-        "pts_bbox_head.transformer.decoder.layers.{i}.attentions.1.attn.{rest}",
-    ),
-    ("head.decoder.layers.{i}.ffn.0.{rest}", "pts_bbox_head.transformer.decoder.layers.{i}.ffns.0.layers.0.0.{rest}"),
-    ("head.decoder.layers.{i}.ffn.2.{rest}", "pts_bbox_head.transformer.decoder.layers.{i}.ffns.0.layers.1.{rest}"),
-    ("head.decoder.{rest}", "pts_bbox_head.transformer.decoder.{rest}"),
 )
 
 
@@ -195,7 +154,7 @@ def load_into(module: StreamPETR, state: State, source: str = "state dict") -> N
 
 def _copy_into(module: StreamPETR, state: State, source: str) -> None:
     own = module.state_dict()
-    names = official_names(own, module.model) if is_official(state) else {key: key for key in own}
+    names = official_names(own, module.model.num_layers) if is_official(state) else {key: key for key in own}
     constants = official_constants(module.model) if is_official(state) else {}
     expected = {key: own[name].shape for key, name in names.items()}
     expected.update((key, value.shape) for key, value in constants.items())
@@ -211,33 +170,12 @@ def _copy_into(module: StreamPETR, state: State, source: str) -> None:
     module.load_state_dict({name: state.get(key, own[name]) for key, name in names.items()})
 
 
-def is_official(state: Iterable[str]) -> bool:
-    """Whether keys are named as in StreamPETR's own checkpoints."""
-    return any(key.startswith(("img_backbone.", "img_neck.", "pts_bbox_head.")) for key in state)
-
-
 def to_official(module: StreamPETR) -> dict[str, torch.Tensor]:
     """The module's weights as a StreamPETR checkpoint holds them, without the auxiliary 2D head."""
     own = module.state_dict()
-    names, model = official_names(own, module.model), module.model
+    names, model = official_names(own, module.model.num_layers), module.model
     tables = rotary_tables(module.backbone, model.image_size)
     return {**{key: own[name] for key, name in names.items()}, **official_constants(model), **tables}
-
-
-def official_names(keys: Iterable[str], model: ModelConfig) -> dict[str, str]:
-    """Official key -> our key, for our ``keys``.
-
-    The class and box branches appear once per decoder layer: six names for one module.
-    """
-    names: dict[str, str] = {}
-    for key in keys:
-        branch = _BRANCH_KEY.fullmatch(key)
-        if branch is None:
-            names[official_name(key)] = key
-            continue
-        kind, rest = branch.groups()
-        names.update((f"pts_bbox_head.{kind}_branches.{i}.{rest}", key) for i in range(model.num_layers))
-    return names
 
 
 def official_constants(model: ModelConfig) -> dict[str, torch.Tensor]:
@@ -249,22 +187,6 @@ def official_constants(model: ModelConfig) -> dict[str, torch.Tensor]:
         "pts_bbox_head.position_range": torch.tensor(model.position_range),
         "pts_bbox_head.coords_d": depth_bins(model),
     }
-
-
-def official_name(key: str) -> str:
-    """What our key is called in a checkpoint of StreamPETR's; of the gates, which it has none of, SViT's names."""
-    for pattern, official in _official_patterns():
-        match = pattern.fullmatch(key)
-        if match is not None:
-            return official.format(**match.groupdict())
-    raise KeyError(f"{key} has no name in official checkpoints")
-
-
-@functools.cache
-def _official_patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
-    """The key table with its left side as regular expressions."""
-    escaped = ((re.escape(ours).replace(r"\{rest\}", "(?P<rest>.+)"), official) for ours, official in _OFFICIAL_KEYS)
-    return tuple((re.compile(re.sub(r"\\{(\w)\\}", r"(?P<\1>\\d+)", left)), right) for left, right in escaped)
 
 
 def _key_problems(state: State, expected: Mapping[str, torch.Size]) -> list[str]:

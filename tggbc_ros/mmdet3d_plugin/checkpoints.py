@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 
-from tggbc_ros.core.checkpoint import CheckpointError, fitting, load_into, official_names, read_state_dict
+from tggbc_ros.core.checkpoint import CheckpointError, fitting, load_into, read_state_dict
 from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.core.model import StreamPETR
+from tggbc_ros.core.official_keys import official_names
 
 
 def own_objects() -> list[Any]:
@@ -67,7 +68,7 @@ def read_backbone(path: Path, model: ModelConfig) -> dict[str, torch.Tensor]:
     state = read_state(path)
     own = {name: value for name, value in StreamPETR(model).state_dict().items() if name.startswith("backbone.")}
     found = {}
-    for official, name in official_names(own, model).items():
+    for official, name in official_names(own, model.num_layers).items():
         if name.endswith("num_batches_tracked"):
             continue  # a counter that no statistics depend on, and that older files lack
         value = state.get(official, state.get(official.removeprefix("img_backbone."), state.get(name)))

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from tggbc_ros.core.backbones.vit import ViT, ViTShape
-from tggbc_ros.core.checkpoint import official_name
 from tggbc_ros.core.neck import CPFPN
+from tggbc_ros.core.official_keys import official_name
 from tggbc_ros.data.golden.cases import AnyArray, GoldenFile
 from tggbc_ros.data.golden.checks import Check, largest_difference
 from tggbc_ros.data.golden.pyramid import Pyramid
