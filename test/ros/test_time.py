@@ -99,7 +99,8 @@ class Bench:
             self.hand(f"/camera/{name}/camera_info", camera_info(name, 1))
 
     def hand(self, topic: str, message: Any) -> None:
-        (callback,) = [found.callback for found in self.node.subscriptions if found.topic_name == topic]
+        # Of CameraInfo there are two until the first has come (ros/images/camera_topics.py).
+        callback, *_ = [found.callback for found in self.node.subscriptions if found.topic_name == topic]
         callback(message)
 
     def clock(self, index: float) -> None:
