@@ -114,4 +114,4 @@ def run(path: Path, real: bool = False) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(Path(sys.argv[1]), real=sys.argv[2:] == ["real"]))
+    sys.exit(run(Path(sys.argv[1]), real=sys.argv[2:3] == ["real"]))
