@@ -73,3 +73,14 @@ def test_a_node_ends_with_that_line_and_status_1(tmp_path: Path) -> None:
     assert ended.returncode == 1
     (line,) = [line for line in ended.stderr.splitlines() if "[rcl]" not in line]
     assert line.startswith("detector_node: Couldn't parse params file") and line.endswith(BELOW)
+
+
+@pytest.mark.parametrize("program", ["bag_player", "bag_recorder"])
+def test_the_bag_programs_too_say_it_in_one_line(program: str, tmp_path: Path) -> None:
+    given = {"bag_player": [str(tmp_path)], "bag_recorder": [str(tmp_path / "out"), "/chatter"]}[program]
+    refused = ["--ros-args", "-p", "use_sim_time:=[1, 2.5]"]
+    command = [sys.executable, "-m", f"tggbc_ros.ros.bags.{program}", *given, *refused]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    said = [line for line in ended.stderr.splitlines() if line.startswith(program)]
+    assert ended.returncode == 1 and len(said) == 1 and "write all numbers of a list alike" in said[0]
+    assert "Traceback" not in ended.stdout + ended.stderr

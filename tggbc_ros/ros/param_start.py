@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.utilities import remove_ros_args
 
 WAYS_OUT = {
     "Sequence should be of same type": "write all numbers of a list alike, with a point: [0.9, 0.0, 1.0]; and quote "
@@ -21,7 +22,7 @@ WAYS_OUT = {
 """What rcl says -> what helps, where its own words do not tell."""
 
 _PLACE_IN_SOURCE = re.compile(r",? at \S+:\d+\b")
-_CALLS_BEFORE = re.compile(r"^(failed to initialize rcl|Failed to parse global arguments): ")
+_CALLS_BEFORE = re.compile(r"^(failed to initialize rcl|Failed to parse (global|ROS) arguments): ")
 
 
 class StartError(ValueError):
@@ -37,6 +38,12 @@ def in_one_line() -> Iterator[None]:
         raise StartError(f"behind --ros-args, ROS does not know {error}") from error
     except rclpy_implementation.RCLError as error:
         raise StartError(explained(str(error))) from error
+
+
+def own_arguments(argv: list[str]) -> list[str]:
+    """A program's arguments without its name and without those for ROS; raises StartError as `in_one_line`."""
+    with in_one_line():
+        return list(remove_ros_args(argv)[1:])
 
 
 def explained(refusal: str) -> str:

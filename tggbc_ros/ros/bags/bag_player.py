@@ -24,7 +24,6 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.signals import SignalHandlerOptions
-from rclpy.utilities import remove_ros_args
 from rosbags.interfaces import Connection
 from tqdm import tqdm
 
@@ -34,6 +33,7 @@ from tggbc_ros.ros.bags.lockstep import Lockstep, PlayError, image_topics
 from tggbc_ros.ros.bags.play_options import PlayOptions, parse_options
 from tggbc_ros.ros.bags.recorded_qos import is_latched, topic_qos
 from tggbc_ros.ros.bags.sim_clock import CLOCK_TOPIC, END_OF_TIME_NS, Pace, SimClock
+from tggbc_ros.ros.param_start import StartError, in_one_line, own_arguments
 
 POLL_S = 0.02
 ANNOUNCED_WAIT_S = 30.0
@@ -291,16 +291,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)  # a large bag may take long to open
-        options = parse_options(remove_ros_args(argv)[1:])
-        rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
-        node = rclpy.create_node("bag_player")
+        options = parse_options(own_arguments(argv))
+        with in_one_line():
+            rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
+            node = rclpy.create_node("bag_player")
         try:
             count = _play_until_stopped(BagPlayer(node, options))
             print(summary(count), flush=True)
         finally:
             node.destroy_node()
             rclpy.shutdown()
-    except (PlayError, BagError, FileNotFoundError) as error:
+    except (PlayError, BagError, StartError, FileNotFoundError) as error:
         print(f"bag_player: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -29,13 +29,13 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rclpy.topic_endpoint_info import TopicEndpointInfo
-from rclpy.utilities import remove_ros_args
 from rosbags.interfaces import Connection, Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import WriterError
 
 from tggbc_ros.data.bags.bag_writer import STORAGES, BagFileWriter
 from tggbc_ros.ros.bags.bag_player import find_message_class
 from tggbc_ros.ros.bags.message_definitions import DefinitionError, typestore_of
+from tggbc_ros.ros.param_start import StartError, in_one_line, own_arguments
 
 STORAGE_ERRORS = (OSError, sqlite3.Error)
 LOOK_PERIOD_S = 0.1
@@ -193,18 +193,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("out", type=Path, help="the bag's folder, must not exist")
     parser.add_argument("topics", nargs="+", metavar="TOPIC")
     parser.add_argument("-s", "--storage", choices=list(STORAGES), default="mcap")
-    given = parser.parse_args(remove_ros_args(argv)[1:])
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        return _record(argv, given)
+        return _record(argv, parser.parse_args(own_arguments(argv)))
+    except StartError as error:
+        print(f"bag_recorder: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 0
 
 
 def _record(argv: list[str], given: argparse.Namespace) -> int:
-    rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
-    node = rclpy.create_node("bag_recorder")
+    with in_one_line():
+        rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
+        node = rclpy.create_node("bag_recorder")
     try:
         with BagRecorder(node, given.out, given.topics, given.storage) as recorder:
             _spin_until_stopped(node)
