@@ -59,6 +59,13 @@ def test_the_signed_form_has_nothing_that_tensorrt_does_not_take(tiny_int8_expor
         assert tensor.data_type != TensorProto.UINT8
 
 
+def test_it_does_not_tell_where_it_was_made(tiny_int8_export: Path) -> None:
+    here = str(Path(__file__).resolve().parents[2]).encode()
+    for path in (tiny_int8_export / "encoder_int8.onnx", quantised_encoder(SHIPPED_WEIGHTS["demo"])):
+        content = path.read_bytes()
+        assert here not in content and b"site-packages" not in content
+
+
 def test_the_same_images_give_the_same_file(tiny_int8_export: Path, tiny_export: Path, tmp_path: Path) -> None:
     again = tmp_path / "again.onnx"
     made_of, _ = said_of(tiny_int8_export / "encoder_int8.onnx")

@@ -56,7 +56,7 @@ def quantise(plain: Path, images: Sequence[Images], calibration: Calibration, ma
     import nncf
     import onnx
 
-    nncf.set_log_level(logging.ERROR)
+    logging.getLogger("nncf").setLevel(logging.ERROR)  # nncf.set_log_level would quieten everybody's handlers
     model = nncf.quantize(
         onnx.load(plain),
         nncf.Dataset(images, lambda each: {"images": each}),
@@ -71,6 +71,7 @@ def quantise(plain: Path, images: Sequence[Images], calibration: Calibration, ma
         feature_limits=_feature_limits(model, images),
     )
     said = {MADE_OF: made_of, CALIBRATED_ON: json.dumps(dataclasses.asdict(calibration), sort_keys=True)}
+    _forget_where_it_was_made(model)
     onnx.helper.set_model_props(model, said)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, out)
@@ -90,6 +91,13 @@ def quantiser_ranges(model: Any) -> dict[str, tuple[float, float]]:
             low, high = (float((end - int(zero)) * step) for end in (kind.min, kind.max))
             ranges[node.input[0]] = low - float(step) / 2, high + float(step) / 2  # what rounds to the last step
     return ranges
+
+
+def _forget_where_it_was_made(model: Any) -> None:
+    """Drop the exporter's notes on the lines of source that each step came from, which name the machine's folders."""
+    for entry in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
+        del entry.metadata_props[:]
+        entry.doc_string = ""
 
 
 def _feature_limits(model: Any, images: Sequence[Images]) -> tuple[float, ...]:
