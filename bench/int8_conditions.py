@@ -54,16 +54,16 @@ class Changed:
 
     def __init__(self, network: Network, change: Change) -> None:
         self.model, self.device = network.model, network.device
-        self.weights, self.precision = network.weights, network.precision
+        self.weights, self.precision, self.gate = network.weights, network.precision, network.gate
         self._network, self._change = network, change
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """As the network does, of changed images."""
         return self._network.encode(changed(images, self.model, self._change))
 
-    def embed(self, features: torch.Tensor, inputs: NetworkInput) -> Tokens:
+    def embed(self, features: torch.Tensor, inputs: NetworkInput, cells: torch.Tensor | None = None) -> Tokens:
         """As the network does."""
-        return self._network.embed(features, inputs)
+        return self._network.embed(features, inputs, cells)
 
     def decode(self, tokens: Tokens, memory: AlignedMemory, pruning: PruningConfig) -> NetworkOutput:
         """As the network does."""
