@@ -11,6 +11,8 @@ from torch import nn
 # Attention weights held at once while scoring: 4 MiB in float32. Small enough to stay in a CPU's cache, large enough to
 # keep a GPU busy.
 SCORING_CHUNK = 1 << 20
+HEADS_AT_ONCE = 2
+"""At least: a batched product is shared out to threads by heads, while one head's is too small to be."""
 
 
 class Attention(nn.Module):
@@ -60,23 +62,30 @@ def key_importance(query: torch.Tensor, key: torch.Tensor, weight: torch.Tensor)
     """How much the weighted queries look at each key: sum over queries of weight x attention.
 
     query [B, heads, q, d] and key [B, heads, K, d] are projected heads, weight [B, q]; attention is
-    softmax(Q K^T / sqrt(d)) averaged over heads; returns [B, K], at least float32, without gradient. One
-    head and some of the queries at a time, so that peak memory depends on SCORING_CHUNK and not on q x K.
+    softmax(Q K^T / sqrt(d)) averaged over heads; returns [B, K], at least float32, without gradient. Some
+    heads and some of the queries at a time, so that peak memory depends on SCORING_CHUNK and not on q x K.
     """
     batch, heads, count, dims = query.shape
     keys, precision = key.shape[2], torch.promote_types(key.dtype, torch.float32)
-    rows = -(-count // -(-batch * count * keys // SCORING_CHUNK))
-    query, weight = query / math.sqrt(dims), weight.to(precision)[:, None] / heads
-    importance = key.new_zeros(batch, 1, keys, dtype=precision)
+    group = min(heads, max(HEADS_AT_ONCE, SCORING_CHUNK // (batch * count * keys)))
+    group = -(-heads // -(-heads // group))  # as many rounds, alike in size
+    rows = -(-count // -(-batch * group * count * keys // SCORING_CHUNK))
+    # Heads first, so that the heads that are left over at the end are the first rows of what there is room for.
+    query, key = (query / math.sqrt(dims)).transpose(0, 1), key.transpose(0, 1)
+    vote = (weight.to(precision) / heads).repeat(group, 1)[:, None]
     # Written anew for every chunk: fresh pages from the system would take longer than the softmax.
-    scores = key.new_empty(batch, rows, keys)
+    room = key.new_empty(group * batch * rows * keys)
     # The softmax writes over its scores where it can: half the memory to go through, to the bit the same.
-    attention = scores if key.dtype == precision else torch.empty_like(scores, dtype=precision)
-    for head in range(heads):
-        keys_of_head = key[:, head].contiguous()  # side by side: half the time of the product below
+    after = room if key.dtype == precision else torch.empty_like(room, dtype=precision)
+    importance = key.new_zeros(group * batch, 1, keys, dtype=precision)
+    for first in range(0, heads, group):
+        # Side by side: half the time of the product below.
+        asking, seen = (each[first : first + group].flatten(0, 1).contiguous() for each in (query, key))
         for start in range(0, count, rows):
-            part, size = slice(start, start + rows), min(rows, count - start)
-            torch.matmul(query[:, head, part], keys_of_head.transpose(-1, -2), out=scores[:, :size])
-            torch.softmax(scores[:, :size], dim=-1, dtype=precision, out=attention[:, :size])
-            importance.baddbmm_(weight[..., part], attention[:, :size])
-    return importance[:, 0]
+            part = slice(start, min(start + rows, count))
+            shape = len(asking), part.stop - part.start, keys
+            scores, attention = (each[: math.prod(shape)].view(shape) for each in (room, after))
+            torch.bmm(asking[:, part], seen.transpose(1, 2), out=scores)
+            torch.softmax(scores, dim=-1, dtype=precision, out=attention)
+            importance[: len(asking)].baddbmm_(vote[: len(asking), :, part], attention)
+    return importance.view(group, batch, keys).sum(dim=0)
