@@ -30,9 +30,8 @@ from tggbc_ros.training.prepare import prepare
 from tggbc_ros.training.schedule import KeepRamp
 from tggbc_ros.training.score import Score, evaluate
 from tggbc_ros.training.tasks import DenseTask, Net, StreamTask, TaskConfig
-from tggbc_ros.training.weights import begin_from, export, network_at, note_network
+from tggbc_ros.training.weights import WEIGHTS_FILE, begin_from, export, network_at, note_network
 
-WEIGHTS_FILE = "weights.safetensors"
 SCORES_FILE = "scores.csv"
 
 

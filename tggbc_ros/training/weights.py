@@ -17,6 +17,9 @@ from tggbc_ros.data.nuscenes.tables import read_json
 from tggbc_ros.training.loop import STATE_FILE
 from tggbc_ros.training.tasks import Net
 
+WEIGHTS_FILE = "weights.safetensors"
+"""In the folder of a run that ended: the averaged weights."""
+
 NETWORK_FILE = "network.json"
 """In the folder of a run whose network was cut: its backbone's shape, and what was done to it."""
 
