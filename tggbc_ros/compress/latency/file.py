@@ -1,0 +1,149 @@
+"""A latency table as a file: JSON, of which nothing is believed before it is looked at."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from tggbc_ros.compress.latency.fit import Encoder, Fit
+from tggbc_ros.compress.latency.grid import Grid
+from tggbc_ros.compress.latency.places import Kind
+from tggbc_ros.compress.latency.setting import Setting
+from tggbc_ros.compress.latency.table import LatencyTable
+from tggbc_ros.compress.values import Floats, shown
+from tggbc_ros.core.shape import from_data, to_json
+
+FORMAT = "tggbc_ros.latency 1"
+SAID = ("date", "seed", "versions", "measured", "rounds")
+MOST_WIDTHS = 1024
+
+Value = TypeVar("Value")
+
+
+def read_table(path: Path) -> LatencyTable:
+    """Raises OSError, or ValueError naming the file and what in it is none of a table."""
+    data = read_object(path)
+    try:
+        return _table(data)
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise ValueError(f"{path} is no latency table: {error}") from error
+    except KeyError as error:
+        raise ValueError(f"{path} is no latency table: it has no {error}") from error
+
+
+def write_table(table: LatencyTable, path: Path) -> None:
+    """Raises OSError where it cannot be written whole; what was there then stays."""
+    content = {
+        "format": FORMAT,
+        "setting": table.setting.data(),
+        **table.said,
+        "shape": json.loads(to_json(table.shape)),
+        "neck": table.neck,
+        "step": table.step,
+        "fit": {
+            "factors": dict(table.fit.factors),
+            "encoders": [dataclasses.asdict(each) for each in table.fit.encoders],
+        },
+        "layers": [_grid_data(kind, grid) for kind, grid in sorted(table.grids.items())],
+    }
+    replace_text(path, lines(content))
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The names and values in a JSON file; raises OSError, or ValueError naming the file."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged, it is no JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise ValueError(f"{path} holds {shown(data)}, expected names and values")
+    return data
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file, which appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def lines(content: Mapping[str, Any]) -> str:
+    """JSON for people too: a line for each name, and for each entry of a list of objects."""
+    return "{\n" + ",\n".join(f"{json.dumps(name)}: {_line(value)}" for name, value in content.items()) + "\n}\n"
+
+
+def _line(value: Any) -> str:
+    if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
+        return "[\n" + ",\n".join(json.dumps(each, allow_nan=False) for each in value) + "\n]"
+    return json.dumps(value, allow_nan=False)
+
+
+def _table(data: Mapping[str, Any]) -> LatencyTable:
+    if data.get("format") != FORMAT:
+        raise ValueError(f"format is {shown(data.get('format'))}, expected {FORMAT!r}")
+    setting = Setting.from_data(data["setting"])
+    fit = data["fit"]
+    table = LatencyTable(
+        setting=setting,
+        shape=from_data(data["shape"]),
+        neck=_whole("neck", data["neck"]),
+        step=_whole("step", data["step"]),
+        grids=dict(_grid(each) for each in data["layers"]),
+        fit=Fit(dict(fit["factors"]), tuple(map(_encoder, fit["encoders"]))),
+        said={name: data[name] for name in SAID if name in data},
+    )
+    table.predict(table.shape)  # raises where a layer is missing
+    return table
+
+
+def _encoder(data: Any) -> Encoder:
+    encoder = Encoder(**data)
+    if not isinstance(encoder.shape, str):
+        raise ValueError(f"shape is {shown(encoder.shape)}, expected text")
+    for name, value in (("measured_ms", encoder.measured_ms), ("fitted_ms", encoder.fitted_ms)):
+        if not isinstance(value, int | float) or not 0.0 < value < 1e9:
+            raise ValueError(f"{name} is {shown(value)}, expected milliseconds")
+    return encoder
+
+
+def _grid_data(kind: Kind, grid: Grid) -> dict[str, Any]:
+    times = [[None if np.isnan(us) else round(float(us), 2) for us in row] for row in grid.us]
+    return dataclasses.asdict(kind) | {"c_out": list(grid.out), "c_in": list(grid.into), "us": times}
+
+
+def _grid(data: Any) -> tuple[Kind, Grid]:
+    kind = Kind(*(_whole(name, data[name]) for name in ("kernel", "stride", "height", "width")))
+    widths = [tuple(_whole(name, each) for each in data[name]) for name in ("c_out", "c_in")]
+    if max(map(len, widths)) > MOST_WIDTHS:
+        raise ValueError(f"convolution {kind} has {max(map(len, widths))} widths, expected at most {MOST_WIDTHS}")
+    return kind, _about(f"convolution {kind}", lambda: Grid(*widths, _times(data["us"])))
+
+
+def _times(rows: Any) -> Floats:
+    found = np.array([[np.nan if us is None else us for us in row] for row in rows])
+    if found.dtype.kind not in "iuf":
+        raise ValueError(f"us is {shown(rows)}, expected rows of microseconds")
+    return found.astype(np.float64)
+
+
+def _about(name: str, make: Callable[[], Value]) -> Value:
+    try:
+        return make()
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def _whole(name: str, value: Any) -> int:
+    if type(value) is not int or not 1 <= value <= 1 << 20:
+        raise ValueError(f"{name} is {shown(value)}, expected a whole number of at least 1")
+    return value
