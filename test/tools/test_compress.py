@@ -10,9 +10,13 @@ from safetensors.torch import load_file, save_file
 from tiny_model import TINY
 
 from tggbc_ros import backends
+from tggbc_ros.compress import layout
+from tggbc_ros.compress.cutting import Cut
+from tggbc_ros.compress.surgery import cut_network
 from tggbc_ros.core.checkpoint import build_network
 from tggbc_ros.core.config import DEMO
 from tggbc_ros.core.key_gate import GateError, KeyGate
+from tggbc_ros.core.network_file import history_of, write_network
 from tggbc_ros.tools.compress import main, write_with_weights
 
 
@@ -41,6 +45,17 @@ def test_the_gate_travels_with_the_weights_and_replaces_the_one_before(weights: 
     assert float(network.gate.out.bias) == 2.0
     before, after = load_file(weights), load_file(tmp_path / "again.safetensors")
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_slim_network_stays_as_slim_as_its_file_says(tmp_path: Path) -> None:
+    whole, _ = build_network(TINY, None)
+    kept = {group: range(width // 2) for group, width in layout.widths(whole.backbone.shape).items()}
+    slim = cut_network(whole, Cut(kept, frozenset({"layer2.1"})))
+    write_network(slim.state_dict(), tmp_path / "slim.safetensors", slim.model.shape, [{"step": "cut"}])
+    write_with_weights(gate(1.0), tmp_path / "slim.safetensors", tmp_path / "with_gate.safetensors")
+    network = backends.load_network("torch", TINY, tmp_path / "with_gate.safetensors", "cpu")
+    assert network.model == slim.model and network.gate is not None
+    assert history_of(tmp_path / "with_gate.safetensors") == ({"step": "cut"},)
 
 
 def test_a_gate_of_another_width_is_refused_where_it_is_loaded(weights: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from tggbc_ros.core.checkpoint import GATE_PREFIX, read_state_dict
 from tggbc_ros.core.config import MODELS, PruningConfig, model_config
 from tggbc_ros.core.detector import Network
 from tggbc_ros.core.key_gate import KeyGate
+from tggbc_ros.core.network_file import history_of, shape_in, write_network
 from tggbc_ros.core.types import CameraFrame
 from tggbc_ros.data.nuscenes.dataset import NuScenes
 from tggbc_ros.data.records import Sample
@@ -55,13 +56,11 @@ def fit_keygate(given: argparse.Namespace) -> KeyGate:
 
 
 def write_with_weights(gate: KeyGate, weights: Path, out: Path) -> None:
-    """A checkpoint with the same weights and this gate, in place of one that it had."""
-    from safetensors.torch import save_file
-
+    """A checkpoint with the same weights, shape and history, and this gate in place of one that it had."""
     state = {key: value for key, value in read_state_dict(weights).items() if not key.startswith(GATE_PREFIX)}
     state |= {f"{GATE_PREFIX}{key}": value.half() for key, value in gate.state_dict().items()}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    save_file({key: value.clone().contiguous() for key, value in state.items()}, out)
+    state = {key: value.clone().contiguous() for key, value in state.items()}
+    write_network(state, out, shape_in(weights, gate.model), history_of(weights))
 
 
 def _look(network: Network, drives: Sequence[Sequence[Sample]], most: int) -> list[Looked]:
