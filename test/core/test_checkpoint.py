@@ -235,6 +235,24 @@ def test_weights_that_are_not_finite_are_refused(official: dict[str, torch.Tenso
     assert "1 with NaN or infinity: pts_bbox_head.time_embedding.0.bias" in refusal(official)
 
 
+@pytest.mark.parametrize("kind", [torch.int8, torch.int64, torch.complex64])
+def test_weights_that_are_no_real_numbers_are_refused(kind: torch.dtype, official: dict[str, torch.Tensor]) -> None:
+    name = "pts_bbox_head.time_embedding.0.bias"
+    official[name] = official[name].to(kind)
+    assert f"1 not of real numbers: {name} ({str(kind).removeprefix('torch.')})" in refusal(official)
+
+
+def test_variances_below_zero_are_refused(official: dict[str, torch.Tensor]) -> None:
+    official["img_backbone.bn1.running_var"] = torch.full((64,), -1e-3)
+    assert "1 with variances below 0: img_backbone.bn1.running_var" in refusal(official)
+
+
+def test_what_has_another_shape_is_not_looked_into(official: dict[str, torch.Tensor]) -> None:
+    """A tensor may be as large as a disk, and its pages are read by whoever looks at its numbers."""
+    official["pts_bbox_head.time_embedding.0.bias"] = torch.empty(1 << 50, device="meta")
+    assert "1 mis-shaped: pts_bbox_head.time_embedding.0.bias (1125899906842624,)" in refusal(official)
+
+
 def test_prefixes_and_a_missing_count_of_batches_do_not_matter(
     source: StreamPETR, official: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:

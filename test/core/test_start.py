@@ -193,6 +193,8 @@ class TestHints:
         ({"row": torch.zeros(6, 5, 1, 8)}, r"row of shape \(6, 5, 1, 8\), expected \(6, 4, 1, 8\)"),
         ({"column": torch.zeros(5, 1, 6, 8)}, r"column of shape \(5, 1, 6, 8\), expected \(6, 1, 6, 8\)"),
         ({"out.weight": torch.full((1, 8), torch.nan)}, "NaN or infinity in out.weight"),
+        ({"row": torch.zeros(10**9, 0)}, r"row of shape \(1000000000, 0\), expected \(1000000000, 4, 1, 8\)"),
+        ({"features.weight": torch.zeros(10**12, 0)}, r"features.weight of shape \(1000000000000, 0\), expected"),
     ],
 )
 def test_a_gate_that_does_not_fit_is_refused(change: dict[str, torch.Tensor | None], words: str) -> None:

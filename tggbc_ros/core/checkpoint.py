@@ -30,6 +30,7 @@ from tggbc_ros.core.wrappings import State, bare, is_safetensors, weights_in, wh
 GATE_PREFIX = "key_gate."  # core/key_gate.py: no part of the network, and read by itself
 LISTED_KEYS = 8
 UNUSED = ".num_batches_tracked"  # counts training steps; many converters leave it out
+VARIANCE = ".running_var"
 RANDOM_SEED = 0
 CONSTANT_TOLERANCE = 1e-4
 LOSS_WEIGHTS = ("pts_bbox_head.code_weights", "pts_bbox_head.match_costs")  # of the ten box codes, in training
@@ -161,6 +162,7 @@ def _copy_into(module: StreamPETR, state: State, source: str) -> None:
     state, table_problem = weights_alone(state, module.backbone, module.model.image_size, source)
     problems = [
         *_key_problems(state, expected),
+        *_number_problems(state, names, own),
         *_constant_problems(state, constants),
         *_branch_problems(state, names),
         *filter(None, [table_problem]),
@@ -190,7 +192,7 @@ def official_constants(model: ModelConfig) -> dict[str, torch.Tensor]:
 
 
 def _key_problems(state: State, expected: Mapping[str, torch.Size]) -> list[str]:
-    """One line for each way in which keys, shapes or numbers are not as expected."""
+    """One line for each way in which keys or shapes are not as expected."""
     shared = [key for key in state if key in expected]
     problems = {
         "missing": [key for key in expected if key not in state and not key.endswith(UNUSED)],
@@ -200,8 +202,32 @@ def _key_problems(state: State, expected: Mapping[str, torch.Size]) -> list[str]
             for key in shared
             if state[key].shape != expected[key]
         ],
-        "with NaN or infinity": [key for key in shared if not torch.isfinite(state[key]).all()],
     }
+    return _lines(problems)
+
+
+def _number_problems(state: State, names: Mapping[str, str], own: State) -> list[str]:
+    """One line for each way in which weights are numbers that no network computes with.
+
+    Of tensors that have the expected shape alone: others may be of any size, and are refused without a look inside.
+    """
+    fitting = {key: state[key] for key, name in names.items() if key in state and state[key].shape == own[name].shape}
+    weights = {key: value for key, value in fitting.items() if own[names[key]].is_floating_point()}
+    kinds = {key: str(value.dtype).removeprefix("torch.") for key, value in weights.items()}
+    return _lines(
+        {
+            "not of real numbers": [
+                f"{key} ({kinds[key]})" for key, value in weights.items() if not value.is_floating_point()
+            ],
+            "with NaN or infinity": [key for key, value in fitting.items() if not torch.isfinite(value).all()],
+            "with variances below 0": [
+                key for key, value in weights.items() if key.endswith(VARIANCE) and bool((value.float() < 0).any())
+            ],
+        }
+    )
+
+
+def _lines(problems: Mapping[str, Sequence[str]]) -> list[str]:
     return [f"{len(keys)} {what}: {_listing(keys)}" for what, keys in problems.items() if keys]
 
 

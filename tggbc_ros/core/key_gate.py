@@ -86,7 +86,8 @@ def gate_from(model: ModelConfig, state: State, source: str) -> KeyGate:
     """A gate of these tensors, without their prefix; raises GateError naming ``source`` and all that is wrong."""
     row, features = state.get("row"), state.get("features.weight")
     cameras, hidden = (0 if each is None or each.ndim < 1 else each.shape[0] for each in (row, features))
-    gate = KeyGate(model, max(1, cameras), max(1, hidden))
+    with torch.device("meta"):  # sizes without memory: those that the file says may be absurd
+        gate = KeyGate(model, max(1, cameras), max(1, hidden))
     expected = {name: tuple(each.shape) for name, each in gate.state_dict().items()}
     problems = [f"lacks {name}" for name in expected if name not in state]
     problems += [f"has an unknown {name}" for name in state if name not in expected]
@@ -98,7 +99,7 @@ def gate_from(model: ModelConfig, state: State, source: str) -> KeyGate:
             problems.append(f"has NaN or infinity in {name}")
     if problems:
         raise GateError(f"the key gate in {source} does not fit model {model.name}: it {', '.join(sorted(problems))}")
-    gate.load_state_dict(dict(state))
+    gate.to_empty(device="cpu").load_state_dict(dict(state))
     return gate.eval().requires_grad_(False)
 
 
