@@ -27,7 +27,8 @@ from bench.modes import KEEP_RATIOS, TRIMS, Mode, all_modes
 from bench.shapes import SHAPES
 from bench.table import before_table, decoder_table, frames_table, goals_table, together_table
 from bench.with_embedding import measure_with_embedding
-from tggbc_ros.backends.torch_backend import TorchNetwork, find_device
+from tggbc_ros import backends
+from tggbc_ros.backends.torch_backend import find_device
 from tggbc_ros.core.config import MODELS
 
 QUICK_SHAPES, QUICK_MODELS = ("428x4224", "900x6000"), ("demo",)
@@ -116,12 +117,13 @@ def measure_decoders(options: argparse.Namespace, modes: Sequence[Mode], device:
 
 
 def measure_models(options: argparse.Namespace, device: torch.device) -> list[Row]:
-    """Whole frames of each model; the weights are random, which does not matter to a clock."""
+    """Whole frames of each model; where it has no weights they are random, which does not matter to a clock."""
     quick = QUICK_MODELS if options.quick else MODELS
     names = quick if options.models is None else options.models
     rows: list[Row] = []
     for name in tqdm(names, desc="frames", unit="model", disable=None):
-        rows += measure_frames(TorchNetwork.load(MODELS[name], None, str(device)), _repeats(options))
+        network = backends.load_network("torch", MODELS[name], None, str(device), allow_random_weights=True)
+        rows += measure_frames(network, _repeats(options))
     return rows
 
 

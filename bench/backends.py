@@ -1,8 +1,10 @@
 """Measure whole frames on every backend of this machine: how much faster each is than eager PyTorch.
 
 python -m bench.backends [--models r50_704 ...] [--backends openvino ...] [--repeats N] [--threads N]
+python -m bench.backends --models r50_704 --checkpoint SLIM.safetensors
 
-Weights are random, which does not matter to a clock; exports of them are kept in the cache. Backends take turns within
+Weights are the model's own or random, which does not matter to a clock; --checkpoint is for those of a slim network.
+Exports of them are kept in the cache. Backends take turns within
 one run, frame by frame, and ratios are of medians. Writes OUT/bench_backends.json; prints a table.
 """
 
@@ -50,8 +52,8 @@ class Row:
 class Eager(TorchNetwork):
     """PyTorch with the encoder as it is written, layer by layer, and as other code of StreamPETR runs it."""
 
-    def __init__(self, model: ModelConfig, device: str) -> None:
-        module, weights = build_network(model, None)
+    def __init__(self, model: ModelConfig, checkpoint: Path | None, device: str) -> None:
+        module, weights = build_network(model, checkpoint)
         where = find_device(device)
         super().__init__(module, where, weights)
         self._module = module.to(where).eval().requires_grad_(False)
@@ -70,8 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     try:
+        expect_one(options.models, options.checkpoint)
         for name in tqdm(options.models, desc="models", unit="model", disable=None):
-            rows += measure_backends(MODELS[name], options.backends, options.device, options.repeats)
+            given = MODELS[name], options.backends, options.device, options.repeats
+            rows += measure_backends(*given, checkpoint=options.checkpoint)
     except (ValueError, ImportError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
@@ -82,12 +86,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def expect_one(models: Sequence[str], checkpoint: Path | None) -> None:
+    """Raise ValueError for a checkpoint, and several models that it may be of."""
+    if checkpoint is not None and len(models) != 1:
+        given = ", ".join(models)
+        raise ValueError(f"checkpoint is {checkpoint}, and the models are {given}: expected one of --models")
+
+
 def measure_backends(
-    model: ModelConfig, names: Sequence[str], device: str, repeats: int, keep_ratios: Sequence[float] = KEEP_RATIOS
+    model: ModelConfig,
+    names: Sequence[str],
+    device: str,
+    repeats: int,
+    keep_ratios: Sequence[float] = KEEP_RATIOS,
+    checkpoint: Path | None = None,
 ) -> list[Row]:
     """One row for each keep ratio and backend, and for eager PyTorch, after one frame to warm up."""
-    networks: dict[str, Network] = {REFERENCE: Eager(model, device)}
-    networks |= {name: _load(name, model, device) for name in names}
+    weights = backends.choose_weights(model, checkpoint, allow_random_weights=True)
+    networks: dict[str, Network] = {REFERENCE: Eager(model, weights, device)}
+    networks |= {name: _load(name, model, weights, device) for name in names}
     detectors = {
         (ratio, name): Detector(network, PruningConfig(ratio))
         for ratio in keep_ratios
@@ -95,15 +112,15 @@ def measure_backends(
     }
     reports: dict[tuple[float, str], list[StepReport]] = {key: [] for key in detectors}
     for number in range(repeats + 1):
-        frame = raw_frame(model.name, number)
+        frame = raw_frame(model, number)
         for key, detector in detectors.items():
             reports[key].append(detector.step(frame)[1])
     return [_row(model.name, ratio, name, each[1:]) for (ratio, name), each in reports.items()]
 
 
-def _load(name: str, model: ModelConfig, device: str) -> Network:
-    export = int8_export(model) if name == "openvino_int8" else None
-    return backends.load_network(name, model, export, device, allow_random_weights=True)
+def _load(name: str, model: ModelConfig, weights: Path | None, device: str) -> Network:
+    made_of = int8_export(model, weights) if name == "openvino_int8" else weights
+    return backends.load_network(name, model, made_of, device, allow_random_weights=True)
 
 
 def _row(model: str, keep_ratio: float, backend: str, reports: Sequence[StepReport]) -> Row:
@@ -136,6 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--out", type=Path, default=Path("out"), metavar="FOLDER")
     add("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
+    add("--checkpoint", type=Path, metavar="FILE", help="weights of the one model that is named")
     add("--backends", nargs="+", choices=list(backends.BACKENDS), default=ON_A_CPU)
     add("--repeats", type=int, default=REPEATS, metavar="N", help="frames measured of each (%(default)s)")
     add("--threads", type=int, metavar="N", help="on a CPU (default torch's own)")

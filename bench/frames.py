@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bench.decoder import Row
 from bench.measure import median
 from bench.scene import frame_at
-from tggbc_ros.core.config import PruningConfig
+from tggbc_ros.core.config import DEMO, ModelConfig, PruningConfig
 from tggbc_ros.core.detector import Detector, Network
 from tggbc_ros.core.types import CameraFrame, StepReport
 
@@ -15,9 +15,9 @@ KEEP_RATIOS = (1.0, 0.3)
 DEMO_CAMERA = (198, 352)
 
 
-def raw_frame(model: str, number: int) -> CameraFrame:
+def raw_frame(model: ModelConfig, number: int) -> CameraFrame:
     """Images as the model's cameras give them: nuScenes' 900 x 1600, the demo drive's 198 x 352."""
-    return frame_at(number, *DEMO_CAMERA) if model == "demo" else frame_at(number)
+    return frame_at(number, *DEMO_CAMERA) if model.image_size == DEMO.image_size else frame_at(number)
 
 
 def measure_frames(network: Network, repeats: int, keep_ratios: Sequence[float] = KEEP_RATIOS) -> list[Row]:
@@ -25,7 +25,7 @@ def measure_frames(network: Network, repeats: int, keep_ratios: Sequence[float] 
     detectors = {ratio: Detector(network, PruningConfig(ratio)) for ratio in keep_ratios}
     reports: dict[float, list[StepReport]] = {ratio: [] for ratio in keep_ratios}
     for number in range(repeats + 1):
-        frame = raw_frame(network.model.name, number)
+        frame = raw_frame(network.model, number)
         for ratio, detector in detectors.items():
             reports[ratio].append(detector.step(frame)[1])
     return [_row(network, ratio, each[1:]) for ratio, each in reports.items()]

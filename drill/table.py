@@ -16,6 +16,7 @@ from drill.books import Books, closed
 from drill.ground import Ground, Mark
 from drill.node import DrillError, NodeOptions
 from drill.verdict import Row, judge
+from tggbc_ros.backends import SHIPPED_WEIGHTS
 
 NOTHING_YET = Mark(Books(), 0, (0, 0), 0)
 END_LIMIT_S = 5.0
@@ -140,5 +141,5 @@ def with_model(options: NodeOptions, model: str) -> NodeOptions:
     """The same with another model, where the fault does not need the tiny one."""
     if model == "tiny" or options is UNCONFIGURED:
         return options
-    parameters = {**options.parameters, "model": model, "allow_random_weights": model != "demo"}
+    parameters = {**options.parameters, "model": model, "allow_random_weights": model not in SHIPPED_WEIGHTS}
     return dataclasses.replace(options, parameters=parameters)

@@ -40,7 +40,7 @@ LOCKSTEP_TIMEOUT_S = 10
 
 PARAMETERS = {
     "model": (str, "Network configuration: demo, r50_704, vov_800, vit_l_800, demo_vit."),
-    "checkpoint": (str, "File with the weights, or folder of an export; model demo has its own."),
+    "checkpoint": (str, "File with the weights, or folder of an export; without, the model's own."),
     "allow_random_weights": (bool, "Start without weights; the boxes then mean nothing."),
     "backend": (str, "Engine that runs the network: torch, torch_bf16, onnxruntime, …"),
     "device": (str, "cpu, cuda, cuda:1 or auto."),

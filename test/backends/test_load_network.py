@@ -8,24 +8,33 @@ import pytest
 import torch
 
 from tggbc_ros.backends import SHIPPED_WEIGHTS, load_network
-from tggbc_ros.core.config import DEMO, R50_704
+from tggbc_ros.core.config import DEMO, R50_704, model_config
+from tggbc_ros.export.cache import quantised_encoder
 
 LIMIT_BYTES = 16 * 2**20
+SLIM_LIMIT_BYTES = 8_000_000
+"""Of weights and encoder in int8 together."""
+
+SHIPPED = pytest.mark.parametrize("name", SHIPPED_WEIGHTS)
 
 
-def test_demo_model_has_its_own_weights_and_says_so() -> None:
-    network = load_network("torch", DEMO, None, "cpu")
-    assert network.weights.startswith("demo model, trained on synthetic drives only: demo_model.safetensors sha256:")
-    assert SHIPPED_WEIGHTS["demo"].stat().st_size < LIMIT_BYTES
+@SHIPPED
+def test_a_shipped_model_has_its_own_weights_and_says_so(name: str) -> None:
+    file = SHIPPED_WEIGHTS[name]
+    network = load_network("torch", model_config(name), None, "cpu")
+    assert network.weights.startswith(f"{name} model, trained on synthetic drives only: {file.name} sha256:")
+    limit = SLIM_LIMIT_BYTES if network.model.shape else LIMIT_BYTES
+    assert file.stat().st_size + quantised_encoder(file).stat().st_size < limit
 
 
-def test_shipped_weights_are_those_of_the_file() -> None:
+@SHIPPED
+def test_shipped_weights_are_those_of_the_file(name: str) -> None:
     from safetensors.torch import load_file
 
-    stored = load_file(SHIPPED_WEIGHTS["demo"])
-    network = load_network("torch", DEMO, None, "cpu")
+    stored = load_file(SHIPPED_WEIGHTS[name])
+    network = load_network("torch", model_config(name), None, "cpu")
     points = network.start_points()
-    low, high = (torch.tensor(DEMO.pc_range[part]) for part in (slice(0, 3), slice(3, 6)))
+    low, high = (torch.tensor(network.model.pc_range[part]) for part in (slice(0, 3), slice(3, 6)))
     assert torch.allclose(points, stored["head.queries.pseudo_reference_points"].float() * (high - low) + low)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from torch import nn
@@ -19,7 +20,9 @@ from tggbc_ros.core.checkpoint import build_network
 from tggbc_ros.core.model import StreamPETR
 from tggbc_ros.core.network_file import shape_in, write_network
 from tggbc_ros.evaluation.parity import compare
+from tggbc_ros.export.calibration import describe
 from tggbc_ros.export.manifest import ExportError, read
+from tggbc_ros.export.quantisation import quantise
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "export"))
 
@@ -85,6 +88,16 @@ def test_engines_run_its_export_and_answer_as_torch_does(backend: str, file: Pat
     assert float((tested.encode(images) - wanted).abs().max() / wanted.abs().max()) < 1e-5
     rows = list(compare(reference, tested, [frame_at(0)], [0.5]))
     assert rows and all(row.passed for row in rows), [row for row in rows if not row.passed]
+
+
+def test_its_encoder_in_int8_is_near(file: Path, folder: Path, tmp_path: Path) -> None:
+    images = [np.random.default_rng(seed).uniform(-2, 2, (6, 3, 32, 64)).astype(np.float32) for seed in range(9)]
+    seen = describe(images[:8], "noise", (32, 64))
+    quantise(folder / "encoder.onnx", images[:8], seen, "", tmp_path / "int8.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "int8.onnx"), providers=["CPUExecutionProvider"])
+    found = torch.from_numpy(session.run(None, {"images": images[8]})[0])
+    wanted = load_network("torch", SHALLOW, file, "cpu").encode(torch.from_numpy(images[8])[None])[0]
+    assert 1e-3 < float((found - wanted).norm() / wanted.norm()) < 2.0**-3
 
 
 def test_no_norm_and_no_mask_is_left_in_the_graph(folder: Path) -> None:

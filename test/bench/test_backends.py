@@ -7,8 +7,15 @@ import pytest
 import torch
 
 from bench import backends as program
+from bench import encoder
 from bench.backends import REFERENCE, Eager, Row, backends_table, measure_backends
+from bench.encoder import measure_encoder
+from tggbc_ros.compress.cutting import Cut
+from tggbc_ros.compress.layout import widths
+from tggbc_ros.compress.surgery import cut_network
+from tggbc_ros.core.checkpoint import build_network
 from tggbc_ros.core.config import MODELS, ModelConfig
+from tggbc_ros.core.network_file import write_network
 
 STAGES = ["preprocess", "align", "encode", "embed", "decode", "boxes"]
 
@@ -29,7 +36,7 @@ def test_a_row_for_each_ratio_and_backend_after_the_reference(tiny: ModelConfig)
 
 
 def test_the_reference_runs_the_network_as_it_is_written(tiny: ModelConfig) -> None:
-    network = Eager(tiny, "cpu")
+    network = Eager(tiny, None, "cpu")
     images = torch.randn(1, 2, 3, *tiny.image_size)
     assert torch.equal(network.encode(images), network._module.encode(images))
 
@@ -50,3 +57,22 @@ def test_rows_are_written_and_what_cannot_be_had_is_named(
     assert [each["backend"] for each in rows] == [REFERENCE, "torch"] * 2
     assert program.main([*given, "--backends", "openvino", "--device", "cuda:99"]) == 2
     assert "cuda:99" in capsys.readouterr().err
+
+
+def test_a_slim_networks_file_is_what_is_measured(tiny: ModelConfig, tmp_path: Path) -> None:
+    whole, _ = build_network(tiny, None)
+    kept = {group: range(width // 4) for group, width in widths(whole.backbone.shape).items()}
+    slim = cut_network(whole, Cut(kept))
+    file = tmp_path / "slim.safetensors"
+    write_network(slim.state_dict(), file, slim.model.shape)
+    assert Eager(tiny, file, "cpu").model == slim.model
+    rows = measure_backends(tiny, ["torch"], "cpu", 1, [1.0], file)
+    assert [each.backend for each in rows] == [REFERENCE, "torch"]
+    assert measure_encoder(tiny, torch.device("cpu"), 1, ["fp32"], file)[1].error < 1e-5
+
+
+def test_a_checkpoint_is_of_one_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--models", "demo", "r50_704", "--checkpoint", "slim.safetensors"]
+    assert program.main([*given, "--out", str(tmp_path)]) == encoder.main(given) == 2
+    said = "bench: checkpoint is slim.safetensors, and the models are demo, r50_704: expected one of --models\n"
+    assert capsys.readouterr().err == said * 2

@@ -21,7 +21,7 @@ def test_a_row_for_each_ratio_with_all_stages(tiny: ModelConfig) -> None:
 
 
 def test_frames_are_a_vehicle_that_stands_still() -> None:
-    before, after = raw_frame("demo", 0), raw_frame("demo", 1)
+    before, after = raw_frame(DEMO, 0), raw_frame(DEMO, 1)
     assert after.timestamp_ns - before.timestamp_ns == 500_000_000
     assert (before.rig.lidar2cam == after.rig.lidar2cam).all()
     assert (before.images[0] != after.images[0]).mean() > 0.9

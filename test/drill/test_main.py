@@ -15,6 +15,8 @@ from drill import table
 from drill.books import Books
 from drill.table import FAULTS, PLAIN, UNCONFIGURED, Fault, with_model
 from drill.verdict import Row
+from tggbc_ros.backends import SHIPPED_WEIGHTS
+from tggbc_ros.core.config import MODELS
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, failing: str = "") -> list[Any]:
@@ -67,7 +69,8 @@ def test_names_are_different_and_short_forms_are_no_longer_than_long_ones() -> N
 def test_another_model_takes_its_weights_where_it_has_some() -> None:
     assert with_model(PLAIN, "tiny") is PLAIN
     assert with_model(UNCONFIGURED, "demo") is UNCONFIGURED
-    assert with_model(PLAIN, "demo").parameters["allow_random_weights"] is False
+    for name in MODELS:
+        assert with_model(PLAIN, name).parameters["allow_random_weights"] is (name not in SHIPPED_WEIGHTS)
     other = with_model(PLAIN, "r50_704").parameters
     assert (other["model"], other["allow_random_weights"]) == ("r50_704", True)
 

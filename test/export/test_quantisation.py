@@ -12,9 +12,12 @@ import pytest
 import torch
 from onnx import TensorProto, numpy_helper
 
-from tggbc_ros.backends import SHIPPED_WEIGHTS
+from tggbc_ros.backends import SHIPPED_WEIGHTS, load_network
 from tggbc_ros.core.checkpoint import build_network
 from tggbc_ros.core.config import model_config
+from tggbc_ros.core.preprocess import preprocess
+from tggbc_ros.data.drive.config import DEMO_IMAGE_SIZE, DriveConfig
+from tggbc_ros.data.drive.frames import render_scene
 from tggbc_ros.export.cache import quantised_encoder
 from tggbc_ros.export.calibration import FRAMES, describe
 from tggbc_ros.export.exporter import export, take_quantised
@@ -61,7 +64,7 @@ def test_the_signed_form_has_nothing_that_tensorrt_does_not_take(tiny_int8_expor
 
 def test_it_does_not_tell_where_it_was_made(tiny_int8_export: Path) -> None:
     here = str(Path(__file__).resolve().parents[2]).encode()
-    for path in (tiny_int8_export / "encoder_int8.onnx", quantised_encoder(SHIPPED_WEIGHTS["demo"])):
+    for path in (tiny_int8_export / "encoder_int8.onnx", *map(quantised_encoder, SHIPPED_WEIGHTS.values())):
         content = path.read_bytes()
         assert here not in content and b"site-packages" not in content
 
@@ -103,12 +106,22 @@ def test_an_encoder_of_other_weights_is_refused(tiny_int8_export: Path, tiny_exp
         export(TINY, checkpoint, tmp_path / "without", "int8")
 
 
-def test_the_shipped_one_is_of_the_shipped_weights() -> None:
-    weights = SHIPPED_WEIGHTS["demo"]
-    network, _ = build_network(model_config("demo"), weights)
+@pytest.mark.parametrize("name", SHIPPED_WEIGHTS)
+def test_the_shipped_one_is_of_the_shipped_weights(name: str) -> None:
+    weights = SHIPPED_WEIGHTS[name]
+    network, _ = build_network(model_config(name), weights)
     made_of, calibration = said_of(quantised_encoder(weights))
     assert made_of == encoder_hash(network)
     assert calibration.frames == FRAMES and len(calibration.feature_limits) == network.model.embed_dims
+
+
+@pytest.mark.parametrize("name", SHIPPED_WEIGHTS)
+def test_the_shipped_one_sees_what_the_shipped_weights_see(name: str) -> None:
+    weights, model = SHIPPED_WEIGHTS[name], model_config(name)
+    drive = render_scene(3, DriveConfig(duration_s=0.5, image_size=DEMO_IMAGE_SIZE, supersample=1))
+    images = preprocess(next(iter(drive)).frame, model, "cpu").images
+    expected = load_network("torch", model, None, "cpu").encode(images)[0].numpy()
+    assert error(features(quantised_encoder(weights), images[0].numpy()), expected) < 2.0**-3
 
 
 def test_what_each_layer_costs(tiny_int8_export: Path, tiny_export: Path) -> None:

@@ -14,7 +14,7 @@ from tggbc_ros.compress import layout
 from tggbc_ros.compress.cutting import Cut
 from tggbc_ros.compress.surgery import cut_network
 from tggbc_ros.core.checkpoint import build_network
-from tggbc_ros.core.config import DEMO
+from tggbc_ros.core.config import model_config
 from tggbc_ros.core.key_gate import GateError, KeyGate
 from tggbc_ros.core.network_file import history_of, write_network
 from tggbc_ros.tools.compress import main, write_with_weights
@@ -65,8 +65,9 @@ def test_a_gate_of_another_width_is_refused_where_it_is_loaded(weights: Path, tm
         backends.load_network("torch", TINY, tmp_path / "odd.safetensors", "cpu")
 
 
-def test_the_demo_model_has_one() -> None:
-    network = backends.load_network("torch", DEMO, None, "cpu")
+@pytest.mark.parametrize("name", backends.SHIPPED_WEIGHTS)
+def test_a_shipped_model_has_one(name: str) -> None:
+    network = backends.load_network("torch", model_config(name), None, "cpu")
     assert network.gate is not None
     assert network.gate.cameras == 6
 

@@ -141,7 +141,7 @@ def test_what_each_layer_costs(
     table = capsys.readouterr().out.splitlines()
     assert table[1].startswith("backbone.") and table[-1].startswith("all")
     assert export.main([*map(str, ["layers", *options, "--checkpoint", tiny_export])]) == 2
-    assert "is an export of tiny_exported in fp32, expected tiny_exported in int8" in capsys.readouterr().err
+    assert "has an encoder in fp32, expected int8" in capsys.readouterr().err
 
 
 def test_verify_by_the_evaluator_too(

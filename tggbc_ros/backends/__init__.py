@@ -24,8 +24,10 @@ BACKENDS: dict[str, Callable[[ModelConfig, Path | None, str], Network]] = {
     "openvino_int8": partial(openvino_backend.load, precision="int8"),
     "tensorrt": tensorrt_backend.load,
 }
-SHIPPED_WEIGHTS = {"demo": Path(__file__).resolve().parents[1] / "weights" / "demo_model.safetensors"}
-"""Weights that come with the package, by model; trained on synthetic drives only (weights/README.md)."""
+WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
+SHIPPED_WEIGHTS = {"demo": WEIGHTS / "demo_model.safetensors"}
+"""Weights that come with the package, by model; trained on synthetic drives only (weights/README.md). Their key gate is
+in the file, their encoder in int8 beside it (`export.cache.quantised_encoder`)."""
 
 
 def load_network(
@@ -45,7 +47,7 @@ def load_network(
         raise ValueError(f"{weights} was exported without a checkpoint: its boxes mean nothing")
     network.gate = _load_gate(network.model, weights)
     if checkpoint is None and weights:
-        network.weights = f"demo model, trained on synthetic drives only: {network.weights}"
+        network.weights = f"{model.name} model, trained on synthetic drives only: {network.weights}"
     return network
 
 

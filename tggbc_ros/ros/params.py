@@ -44,7 +44,7 @@ class Settings:
 
     model: str = parameter("demo", f"Network configuration; shipped: {', '.join(MODELS)}.")
     checkpoint: str = parameter(
-        "", "File with the weights, .pth or .safetensors, or folder of an export; model demo has its own."
+        "", "File with the weights, .pth or .safetensors, or folder of an export; without, the model's own."
     )
     allow_random_weights: bool = parameter(False, "Start without weights. The boxes then mean nothing.")
     backend: str = parameter(

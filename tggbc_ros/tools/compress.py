@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     gate = jobs.add_parser("keygate", help="fit the gate that chooses keys before the decoder begins")
     add = gate.add_argument
     add("--model", choices=list(MODELS), required=True)
-    add("--checkpoint", type=Path, metavar="FILE", help="weights; model demo has its own")
+    add("--checkpoint", type=Path, metavar="FILE", help="weights; without, the model's own")
     add("--data", type=Path, required=True, metavar="DIR", help="data set in nuScenes' v1.0 schema; no label is read")
     add("--version", metavar="NAME", help="which version, if there are several")
     add("--split", required=True, metavar="NAME", help="official, or one of the version's splits.json")

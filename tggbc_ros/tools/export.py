@@ -26,6 +26,7 @@ import torch
 from tqdm import tqdm
 
 from tggbc_ros import backends
+from tggbc_ros.backends.exported import find_export
 from tggbc_ros.compress.images import of_bags, of_split
 from tggbc_ros.core.config import MODELS, ModelConfig, model_config
 from tggbc_ros.core.detector import Network
@@ -40,7 +41,6 @@ from tggbc_ros.export.calibration import FRAMES
 from tggbc_ros.export.exporter import Quantise, export, quantise_on
 from tggbc_ros.export.graphs import PRECISIONS
 from tggbc_ros.export.layers import cost_table, layer_costs
-from tggbc_ros.export.manifest import read
 from tggbc_ros.export.quantisation import require_library as require_nncf
 from tggbc_ros.ros.param_file import from_file
 from tggbc_ros.ros.params import Settings
@@ -92,18 +92,15 @@ def _quantise(options: argparse.Namespace, model: ModelConfig) -> Quantise:
 def layers(options: argparse.Namespace) -> int:
     """Print of each layer of an encoder in int8 what it costs and takes."""
     model = model_config(options.model)
-    manifest = read(options.checkpoint)
-    if manifest.precision != "int8" or manifest.model != model:
-        found = f"{manifest.model.name} in {manifest.precision}"
-        raise ValueError(f"{options.checkpoint} is an export of {found}, expected {model.name} in int8")
+    folder, manifest = find_export(model, options.checkpoint, "int8")
     weights = backends.choose_weights(model, options.weights, manifest.weights == "RANDOM")
     plain, float_manifest = cached_export(model, weights)
     if float_manifest.weights_sha256 != manifest.weights_sha256:
         found = f"{manifest.weights}, but the float32 export would be of {float_manifest.weights}"
-        raise ValueError(f"{options.checkpoint} holds {found}: give --weights")
+        raise ValueError(f"{folder} holds {found}: give --weights")
     frames = _drive(model, options.frames, options.seed)
     images = [preprocess(frame, model, "cpu").images[0].numpy() for frame in frames]
-    quantised = options.checkpoint / manifest.graphs["encoder"].file
+    quantised = folder / manifest.graphs["encoder"].file
     costs = layer_costs(plain / float_manifest.graphs["encoder"].file, quantised, images)
     print("\n".join(cost_table(costs)))
     return 0
