@@ -55,6 +55,7 @@ class Changed:
     def __init__(self, network: Network, change: Change) -> None:
         self.model, self.device = network.model, network.device
         self.weights, self.precision, self.gate = network.weights, network.precision, network.gate
+        self.own_threads = network.own_threads
         self._network, self._change = network, change
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:

@@ -35,6 +35,7 @@ class ExportedNetwork:
         self.weights = manifest.weights
         self.precision = manifest.precision
         self.gate: KeyGate | None = None
+        self.own_threads = device.type == "cpu"
         self.graphs = graphs
         self._layers = [partial(_run_layer, graphs[f"layer{index}"]) for index in range(self.model.num_layers)]
         self._gauge = Gauge(manifest.calibration, device) if manifest.calibration else None

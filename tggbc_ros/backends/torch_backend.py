@@ -26,6 +26,7 @@ class TorchNetwork:
         self.weights = weights
         self.precision = precision
         self.gate: KeyGate | None = None
+        self.own_threads = False
         self.head = module.head.to(device).eval().requires_grad_(False)
         self._encoder = Encoder(module, device, PRECISIONS[precision])
         self._rays: KeptRays | None = None

@@ -39,6 +39,7 @@ class Onlooker:
         self.model = network.model
         self.device = network.device
         self.weights = network.weights
+        self.own_threads = network.own_threads
         self.gate: KeyGate | None = None
         self._network = network
         self._seen: tuple[torch.Tensor, NetworkInput] | None = None

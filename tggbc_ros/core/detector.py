@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -22,6 +23,7 @@ from tggbc_ros.core.key_gate import KeyGate
 from tggbc_ros.core.memory import Snapshot
 from tggbc_ros.core.position import hold_still
 from tggbc_ros.core.preprocess import open_pool, preprocess
+from tggbc_ros.core.threads import without_helpers
 from tggbc_ros.core.types import (
     AlignedMemory,
     Array,
@@ -38,7 +40,8 @@ class Network(Protocol):
     """An engine that runs StreamPETR: PyTorch, ONNX Runtime, TensorRT. Stateless between frames.
 
     precision: of the image encoder, fp32, fp16, bf16 or int8; all else is float32. gate: chooses keys for start_ratio;
-    None where its weights have none.
+    None where its weights have none. own_threads: whether the engine brings threads for the CPU, so that torch computes
+    alone beside it (see `threads`).
     """
 
     model: ModelConfig
@@ -46,6 +49,7 @@ class Network(Protocol):
     weights: str
     precision: str
     gate: KeyGate | None
+    own_threads: bool
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """Normalised images [B, N, 3, H, W] -> features [B, N, C, rows, columns]."""
@@ -120,6 +124,10 @@ class Detector:
         that it must not use (`memory.distrust`) is dropped all the same, and the next report says why.
         """
         self._distrust_memory(frame)
+        with without_helpers() if self.network.own_threads else nullcontext():
+            return self._step(frame)
+
+    def _step(self, frame: CameraFrame) -> tuple[Boxes3D, StepReport]:
         watch = Stopwatch(self.network.synchronize)
         model, device = self.network.model, self.network.device
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from tggbc_ros.core.config import ModelConfig, PreprocessConfig
 from tggbc_ros.core.resample import plan_axis, resample
+from tggbc_ros.core.threads import open_workers
 from tggbc_ros.core.types import Array, CameraFrame, NetworkInput
 
 Pixels = npt.NDArray[np.uint8]
@@ -25,6 +26,7 @@ SIZE_MULTIPLE = 32
 JPEG_REDUCTIONS = (8, 4, 2)
 """A JPEG is stored in blocks of 8 x 8 pixels, which its decoder can as well make 1, 2 or 4 pixels wide."""
 
+USUAL_CAMERAS = 6
 MOSTLY = 0.5
 """A cell is hidden where more than this share of its pixels is."""
 
@@ -87,8 +89,8 @@ def jpeg_reduction(height: int, width: int, model: ModelConfig) -> int:
 
 
 def open_pool() -> ThreadPoolExecutor:
-    """Threads for `preprocess`, one a core; whoever opens them shuts them down. They begin when they are needed."""
-    return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="preprocess")
+    """Threads for `preprocess`, one a core, but no more than there are cameras to see all around with."""
+    return open_workers(min(os.cpu_count() or 1, USUAL_CAMERAS), "preprocess")
 
 
 def preprocess(

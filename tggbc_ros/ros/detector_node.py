@@ -9,6 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
 from typing import Any
 
@@ -124,10 +125,16 @@ class DetectorNode(LifecycleNode):
             model = model_config(settings.model)
             self._calibration = calibration_file.load(settings.calibration_file, settings.camera_names)
             self._masks = load_ego_masks(settings.ego_mask_dir, settings.camera_names, model)
-            network = self._load_network(
-                settings.backend, model, settings.checkpoint_path(), settings.device, settings.allow_random_weights
-            )
-            warmed_up_s = warm_up(network, settings.camera_names, *configs)
+            with ThreadPoolExecutor(1, thread_name_prefix="load") as own:  # see core/threads.py
+                network = own.submit(
+                    self._load_network,
+                    settings.backend,
+                    model,
+                    settings.checkpoint_path(),
+                    settings.device,
+                    settings.allow_random_weights,
+                ).result()
+                warmed_up_s = own.submit(warm_up, network, settings.camera_names, *configs).result()
             self._outputs = Outputs(self, model, settings.camera_names)
         except (ValueError, OSError, ImportError, RuntimeError, MemoryError, FloatingPointError) as error:
             return " ".join(str(error).split()) or type(error).__name__
