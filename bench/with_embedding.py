@@ -89,7 +89,7 @@ def _embed(given: Given, way: PruningConfig, anew: bool) -> Tokens:
     position, inputs = given.position, given.inputs
     if not way.start.active:
         return position(given.features, position.rays(inputs) if anew else given.rays)
-    cells = start.chosen_cells(given.gate, given.features, inputs, None, None, way.start, 0)
+    cells = start.chosen_cells(given.gate, given.features, inputs, None, None, way, 0)
     assert cells is not None  # there is a gate
     rays = position.rays(inputs, cells=cells) if anew else given.rays.of_cells(cells)
     by_cell = cell_features(given.features)

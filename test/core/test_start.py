@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tiny_model import SMALL
 
 from tggbc_ros.backends.torch_backend import TorchNetwork
@@ -55,8 +57,9 @@ def starting(ratio: float = 0.4, keep_ratio: float = 0.2, **more: object) -> Pru
 class TestBestAndNext:
     def test_the_best_start_and_those_whose_turn_it_is(self) -> None:
         score = torch.rand(200, generator=torch.Generator().manual_seed(0))
-        chosen = start.best_and_next(score, StartConfig(0.3, explore=0.25), 4).tolist()
-        first, step = start.turn(200, 60, 0.25, 4)
+        config = PruningConfig(0.3, start=StartConfig(0.3, explore=0.25), carry=CarryConfig(refresh=100))
+        chosen = start.best_and_next(score, (2, 10, 10), config, 40).tolist()  # a frame in which no region is due
+        first, step = start.turn(200, 60, 0.25, 40)
         turn = set(range(first, 200, step))
         best = [cell for cell in score.argsort(descending=True).tolist() if cell not in turn]
         assert len(turn) <= 15
@@ -78,10 +81,60 @@ class TestBestAndNext:
     def test_hidden_cells_are_never_chosen_and_too_few_are_all_taken(self) -> None:
         cells = np.zeros((1, 10, 10), np.bool_)
         cells[0, 2:4] = True
-        chosen = start.best_and_next(torch.rand(100), StartConfig(0.5), 0, cells)
+        chosen = start.best_and_next(torch.rand(100), (1, 10, 10), starting(0.5), 0, cells)
         assert chosen.tolist() == list(range(20, 40))
         with pytest.raises(ValueError, match=r"cells have shape \(1, 10, 10\), expected as many .*: 99"):
-            start.best_and_next(torch.rand(99), StartConfig(0.5), 0, cells)
+            start.best_and_next(torch.rand(99), (1, 9, 11), starting(0.5), 0, cells)
+
+
+class TestRegions:
+    def test_they_part_every_cameras_cells(self) -> None:
+        shape = 2, 6, 9
+        found = [set(region) for region in start.regions(shape, "cpu").tolist()]
+        assert len(found) == 2 * 2 * 3
+        assert sorted(cell for region in found for cell in region) == list(range(2 * 6 * 9))
+        assert found[0] == {row * 9 + column for row in range(4) for column in range(4)}
+        assert found[5] == {4 * 9 + 8, 5 * 9 + 8}
+        assert min(found[6]) == 6 * 9
+
+    @settings(deadline=None, max_examples=60)
+    @given(
+        ratio=st.floats(0.001, 0.99),
+        explore=st.floats(0.001, 0.999),
+        refresh=st.integers(1, 40),
+        carry_ratio=st.none() | st.floats(0.05, 0.9),
+        first=st.integers(0, 1000),
+        hidden=st.booleans(),
+    )
+    def test_each_starts_a_key_within_so_many_frames_whatever_is_asked_for(
+        self, ratio: float, explore: float, refresh: int, carry_ratio: float | None, first: int, hidden: bool
+    ) -> None:
+        shape = 2, 7, 13
+        score = torch.linspace(9.0, 0.0, 2 * 7 * 13)  # the last cells never matter
+        carry = CarryConfig(carry_ratio, max(refresh, 21)) if carry_ratio else CarryConfig(refresh=refresh)
+        config = PruningConfig(0.001, start=StartConfig(ratio, explore), carry=carry)
+        cells = np.ones(shape, np.bool_)
+        if hidden:
+            cells[0, 2:], cells[1, :, 5:] = False, False
+        seen: set[int] = set()
+        for frame in range(first, first + carry.refresh):
+            seen |= set(start.best_and_next(score, shape, config, frame, cells).tolist())
+        visible = set(np.flatnonzero(cells).tolist())
+        assert seen <= visible
+        there = [set(region) & visible for region in start.regions(shape, "cpu").tolist()]
+        assert all(region & seen for region in there if region)
+
+    def test_a_region_that_is_seen_anyway_costs_no_key(self) -> None:
+        score = torch.arange(96.0)
+        config = PruningConfig(0.1, start=StartConfig(0.25), carry=CarryConfig(refresh=2))
+        chosen = start.best_and_next(score, (1, 8, 12), config, 3).tolist()
+        assert len(chosen) == 24
+        first, step = start.turn(96, 24, config.start.explore, 3)
+        turn = set(range(first, 96, step))
+        due = start.regions((1, 8, 12), "cpu")[1::2].tolist()
+        forced = {next(iter(set(r) & turn), max(r)) for r in due}
+        assert forced <= set(chosen)
+        assert all(len(set(region) & turn) or max(region) in chosen for region in due)
 
 
 class TestDetector:
@@ -153,6 +206,20 @@ class TestDetector:
             assert cells.flatten()[report.started].all()
             assert report.keys[0] == 43
 
+    @pytest.mark.parametrize("carry_ratio", [1.0, 0.2])
+    @pytest.mark.parametrize("gated", [True, False])
+    def test_the_first_layer_sees_every_region_in_time(
+        self, network: TorchNetwork, gated: bool, carry_ratio: float
+    ) -> None:
+        network.gate = network.gate if gated else None
+        pruning = PruningConfig(0.01, start=StartConfig(0.15, 0.01), carry=CarryConfig(carry_ratio, 6))
+        detector = Detector(network, pruning)
+        seen = [detector.step(frame_at(number))[1].started for number in range(9)]
+        regions = [set(region) for region in start.regions((6, *SMALL.feature_size), "cpu").tolist()]
+        for first in (1, 2, 3):
+            window = {int(cell) for started in seen[first : first + 6] for cell in started}
+            assert all(region & window for region in regions)
+
     def test_a_gate_of_another_rig_is_named(self, network: TorchNetwork) -> None:
         network.gate = make_gate(cameras=5)
         with pytest.raises(ValueError, match="the frame has 6 cameras, and the key gate was fitted on 5: fit one"):
@@ -192,6 +259,8 @@ class TestHints:
         ({"features.weight": torch.zeros(8, 32)}, r"features.weight of shape \(8, 32\), expected \(8, 64\)"),
         ({"row": torch.zeros(6, 5, 1, 8)}, r"row of shape \(6, 5, 1, 8\), expected \(6, 4, 1, 8\)"),
         ({"column": torch.zeros(5, 1, 6, 8)}, r"column of shape \(5, 1, 6, 8\), expected \(6, 1, 6, 8\)"),
+        ({"row": torch.zeros(10**5, 1), "features.weight": torch.zeros(10**5, 1)}, r"row of shape \(100000, 1\), exp"),
+        ({"row": torch.zeros(())}, r"row of shape \(\), expected"),
         ({"out.weight": torch.full((1, 8), torch.nan)}, "NaN or infinity in out.weight"),
         ({"row": torch.zeros(10**9, 0)}, r"row of shape \(1000000000, 0\), expected \(1000000000, 4, 1, 8\)"),
         ({"features.weight": torch.zeros(10**12, 0)}, r"features.weight of shape \(1000000000000, 0\), expected"),

@@ -15,6 +15,7 @@ from tiny_detector import TINY
 
 from tggbc_ros.backends import load_network
 from tggbc_ros.core.config import MODELS
+from tggbc_ros.core.key_gate import KeyGate
 from tggbc_ros.ros.detector_node import FAILURE, SUCCESS, DetectorNode
 from tggbc_ros.ros.health.memory_use import give_back, memory_use_mb
 
@@ -33,6 +34,37 @@ def make_node(context: Context, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
     yield make
     for node in nodes:
         node.destroy_node()
+
+
+def with_gate(cameras: int) -> Any:
+    network = tiny()
+    network.gate = KeyGate(TINY, cameras, 8).eval().requires_grad_(False)
+    return network
+
+
+def test_a_gate_of_another_rig_is_refused_before_a_frame_comes(
+    make_node: Callable[[Load], DetectorNode], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    node = make_node(lambda *_: with_gate(5))
+    monkeypatch.setattr(node.get_logger(), "fatal", lines.append)
+    fewer = [Parameter("keep_ratio", value=0.2), Parameter("start_ratio", value=0.4)]
+    assert node.trigger_configure() == SUCCESS, "a gate that nobody asks may be any rig's"
+    refused = node.set_parameters_atomically(fewer)
+    said = "parameter camera_names has 6 cameras, and the key gate was fitted on 5: fit one on this rig"
+    assert not refused.successful and refused.reason.startswith(said)
+    assert node.trigger_cleanup() == SUCCESS
+    assert node.set_parameters_atomically(fewer).successful
+    assert node.trigger_configure() == FAILURE
+    (line,) = lines
+    assert line.startswith(f"cannot configure: {said}")
+
+
+def test_a_gate_of_this_rig_is_used_when_it_is_asked_for(make_node: Callable[[Load], DetectorNode]) -> None:
+    node = make_node(lambda *_: with_gate(6))
+    assert node.trigger_configure() == SUCCESS
+    fewer = [Parameter("keep_ratio", value=0.2), Parameter("start_ratio", value=0.4)]
+    assert node.set_parameters_atomically(fewer).successful
 
 
 def tiny(*_: object) -> Any:

@@ -12,6 +12,7 @@ import pytest
 from rosbags.rosbag2 import StoragePlugin
 
 from tggbc_ros.core.config import CLASS_NAMES, MODELS, DecodeConfig, PruningConfig
+from tggbc_ros.core.key_gate import KeyGate
 from tggbc_ros.data.nuscenes.dataset import NuScenes
 from tggbc_ros.evaluation.detect import Sweep
 from tggbc_ros.evaluation.passes import load_split
@@ -93,6 +94,20 @@ def test_other_ways_to_prune_have_rows_of_their_own(root: Path, capsys: pytest.C
     assert capsys.readouterr().out.splitlines()[1].endswith(modes[0])
     assert run(root, "--model", "tiny", "--allow-random-weights", "--variant", "keep=1") == 1
     assert "variant holds 'keep=1'" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_key_gate_of_another_rig_is_refused_before_the_first_frame(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = tiny_network()
+    network.gate = KeyGate(TINY, 5, 8)
+    monkeypatch.setattr(evaluate.backends, "load_network", lambda *_: network)
+    monkeypatch.setattr(Sweep, "run", lambda *_: pytest.fail("a frame was read"))
+    assert run(root, "--model", "tiny", "--variant", "keep_ratio=0.5", "keep_ratio=0.2 start_ratio=0.5") == 1
+    said = f"evaluate: split {SPLIT!r} has 6 cameras, and the key gate was fitted on 5: fit one on this rig"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(said)
 
 
 @pytest.mark.usefixtures("tiny")

@@ -12,7 +12,7 @@ from torch.nn import functional
 from tggbc_ros.compress.frames import Looked
 from tggbc_ros.core import carry, start
 from tggbc_ros.core.carry import Carried
-from tggbc_ros.core.config import CarryConfig, ModelConfig, StartConfig
+from tggbc_ros.core.config import CarryConfig, ModelConfig, PruningConfig, StartConfig
 from tggbc_ros.core.key_gate import FOUND_HINTS, KeyGate, found
 from tggbc_ros.core.types import NetworkOutput, Trim
 
@@ -96,20 +96,22 @@ def told(gate: KeyGate, looked: Sequence[Looked], starts: Sequence[float] = STAR
         if frame.begins or number == 0:
             carried, drive = None, drive + 1
         known = torch.zeros(len(frame.features), FOUND_HINTS) if carried is None else found(carried)[0]
-        config = StartConfig(starts[drive % len(starts)])
+        ratio = starts[drive % len(starts)]
+        config = PruningConfig(ratio, start=StartConfig(ratio))
         carried = _after(gate, frame, known, carried, config, number)
         hints.append(known)
     return hints
 
 
 def _after(
-    gate: KeyGate, frame: Looked, known: torch.Tensor, carried: Carried | None, config: StartConfig, number: int
+    gate: KeyGate, frame: Looked, known: torch.Tensor, carried: Carried | None, config: PruningConfig, number: int
 ) -> Carried | None:
     """What is known once the frame was seen with the keys that the gate chose."""
     cells = torch.zeros(len(frame.features), dtype=torch.bool)
     cells[frame.cells] = True
     score = gate(frame.features.float()[None], torch.cat([known, frame.hints[:, FOUND_HINTS:]], dim=1)[None])[0]
-    chosen = start.best_and_next(score, config, number, cells.numpy())
+    shape = gate.cameras, *gate.model.feature_size
+    chosen = start.best_and_next(score, shape, config, number, cells.numpy())
     importance = torch.zeros(len(cells)).scatter(0, frame.cells, frame.importance)[chosen]
     trim = Trim(chosen[None], importance[None], chosen[None], chosen[None])
     nothing = torch.zeros(1)

@@ -147,7 +147,9 @@ class Detector:
             self.carried = None  # what it says of those cells is not that they do not matter
         tokens = self._tokens(features, inputs, aligned if read else None, frame.cells, asked)
         watch.lap("embed")
-        started = carry.start_tokens(visible.visible_tokens(tokens, frame.cells), self.carried, asked)
+        started = visible.visible_tokens(tokens, frame.cells)
+        if not asked.start.active:  # else they were chosen, carry_ratio among the rest, before they were embedded
+            started = carry.start_tokens(started, self.carried, asked)
         output = self.network.decode(started, aligned, asked)
         _expect_finite(output)
         watch.lap("decode")
@@ -187,8 +189,8 @@ class Detector:
         self._started_by = ""
         if not asked.start.active:
             return self.network.embed(features, inputs)
-        gate, config = self.network.gate, asked.start
-        chosen = start.chosen_cells(gate, features, inputs, memory, self.carried, config, self._frames, cells)
+        gate = self.network.gate
+        chosen = start.chosen_cells(gate, features, inputs, memory, self.carried, asked, self._frames, cells)
         if chosen is not None:
             self._started_by = "carry" if gate is None else "gate"
         return self.network.embed(features, inputs, chosen)

@@ -48,11 +48,11 @@ class KeyGate(nn.Module):
         self.column = nn.Parameter(torch.zeros(cameras, 1, columns, hidden))
         self.out = nn.Linear(hidden, 1)
 
-    def expect(self, cameras: int) -> None:
-        """Raise ValueError where a frame has another number of cameras than those that the gate was fitted on."""
+    def expect(self, cameras: int, whose: str = "the frame") -> None:
+        """Raise ValueError where something has another number of cameras than those that the gate was fitted on."""
         if cameras != self.cameras:
             raise ValueError(
-                f"the frame has {cameras} cameras, and the key gate was fitted on {self.cameras}: fit one on this rig "
+                f"{whose} has {cameras} cameras, and the key gate was fitted on {self.cameras}: fit one on this rig "
                 "(tools.compress keygate), or set start_ratio to 1"
             )
 

@@ -29,6 +29,7 @@ from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import Trigger
 
 from tggbc_ros import backends
+from tggbc_ros.core import start
 from tggbc_ros.core.config import model_config
 from tggbc_ros.core.detector import Detector, Network
 from tggbc_ros.core.warm_up import warm_up
@@ -134,6 +135,7 @@ class DetectorNode(LifecycleNode):
                     settings.device,
                     settings.allow_random_weights,
                 ).result()
+                start.expect_rig(network.gate, configs[0], len(settings.camera_names), "parameter camera_names")
                 warmed_up_s = own.submit(warm_up, network, settings.camera_names, *configs).result()
             self._outputs = Outputs(self, model, settings.camera_names)
         except (ValueError, OSError, ImportError, RuntimeError, MemoryError, FloatingPointError) as error:
@@ -229,7 +231,10 @@ class DetectorNode(LifecycleNode):
             reason = f"{', '.join(fixed)} can only change while the node is unconfigured; it is {self.state}"
             return SetParametersResult(successful=False, reason=reason)
         try:
-            param_node.with_changes(self.settings, changes)
+            wanted = param_node.with_changes(self.settings, changes)
+            if self._detector is not None:
+                gate, cameras = self._detector.network.gate, len(wanted.camera_names)
+                start.expect_rig(gate, wanted.pruning(), cameras, "parameter camera_names")
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)

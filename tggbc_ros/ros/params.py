@@ -191,7 +191,7 @@ class Settings:
     )
     carry_refresh: int = parameter(
         CarryConfig.refresh,
-        "Every key is seen at least once in so many frames; with carry_ratio.",
+        "Every key is seen at least once in so many frames, with carry_ratio; every region of 4 x 4, with start_ratio.",
         span=(1, 10_000),
         live=True,
     )

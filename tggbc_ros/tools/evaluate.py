@@ -21,6 +21,7 @@ from tggbc_ros.core.config import (
     PruningConfig,
     model_config,
 )
+from tggbc_ros.core.start import expect_rig
 from tggbc_ros.data.nuscenes.dataset import NuScenes
 from tggbc_ros.evaluation.detect import Sweep
 from tggbc_ros.evaluation.passes import Pass, Split, at_newest_images, ground_truth_pass, load_split
@@ -59,6 +60,9 @@ def _passes(given: argparse.Namespace, split: Split) -> list[Pass]:
     network = backends.load_network(
         given.backend, model_config(given.model), given.checkpoint, given.device, given.allow_random_weights
     )
+    cameras = len(next(split.samples()).cameras)
+    for way in prunings.values():
+        expect_rig(network.gate, way, cameras, f"split {given.split!r}")
     ways, decode = list(prunings.values()), DecodeConfig(max_boxes=given.max_boxes)
     memory = MemoryConfig(interval_s=given.memory_interval_s)
     images, reduced = PreprocessConfig(given.resize), given.jpeg_decode == "reduced"
