@@ -6,6 +6,7 @@ torch loads only if told that they are harmless.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,16 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     state = read_state_dict(path)
     allow_own_checkpoints()  # reading has taken back those of NumPy's objects that it allows for the while
     return state
+
+
+def expect_shape(path: Path, model: ModelConfig) -> None:
+    """Raise CheckpointError where a file says that its backbone was cut, and the model's was not, or not so."""
+    found = fitting(dataclasses.replace(model, shape=None), path).shape
+    if found is not None and found != model.shape:
+        raise CheckpointError(
+            f"checkpoint {path} has a backbone that was cut: give StreamPETRBackbone, StreamPETRNeck and "
+            f"StreamPETRHead shape={str(path)!r}"
+        )
 
 
 def read_weights(path: Path, model: ModelConfig) -> StreamPETR:

@@ -18,7 +18,7 @@ from tggbc_ros.core.checkpoint import load_into
 from tggbc_ros.core.config import DecodeConfig, MemoryConfig, PruningConfig
 from tggbc_ros.core.decode import decode_boxes
 from tggbc_ros.core.types import AlignedMemory, Memory, NetworkOutput, Tokens
-from tggbc_ros.mmdet3d_plugin.checkpoints import read_state
+from tggbc_ros.mmdet3d_plugin.checkpoints import expect_shape, read_state
 from tggbc_ros.mmdet3d_plugin.frames import Stamp, batch_of, instances_of, stamps_of
 from tggbc_ros.training import denoise, initial, tasks
 from tggbc_ros.training.assign import match
@@ -85,6 +85,7 @@ class StreamPETR(Base3DDetector):
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         self.backbone, self.neck, self.head = (MODELS.build(part) for part in (backbone, neck, head))
         self.model = self.head.model
+        self._expect_shape()
         self._expect_normalisation()
         self.pruning = pruning_config(**(pruning or {}))
         self.pruning.check_layers(self.model.num_layers)
@@ -154,10 +155,22 @@ class StreamPETR(Base3DDetector):
 
     def _load_checkpoint(self) -> None:
         if self.checkpoint is not None:
-            load_into(self, read_state(Path(self.checkpoint)), f"checkpoint {self.checkpoint}")
+            path = Path(self.checkpoint)
+            expect_shape(path, self.model)
+            load_into(self, read_state(path), f"checkpoint {path}")
 
     def _align(self, memory: Memory, batch: Batch) -> AlignedMemory:
         return temporal.align(memory, batch.lidar2global, batch.time_s, self.model.memory_length)
+
+    def _expect_shape(self) -> None:
+        """The backbone must be the one that the head's network has."""
+        shape = self.model.shape
+        if shape is not None and getattr(self.backbone, "shape", None) != shape:
+            found = type(self.backbone).__name__
+            raise ValueError(
+                f"backbone is a {found} of another shape than the head's network: give StreamPETRBackbone, "
+                "StreamPETRNeck and StreamPETRHead the same base and shape"
+            )
 
     def _expect_normalisation(self) -> None:
         """The data preprocessor must do what the network, and so the node, takes for granted."""

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tggbc_ros.core.config import MODELS, model_config
+from tggbc_ros.core.network_file import history_of
 
 SHIPPED = Path(__file__).resolve().parents[2] / "config" / "mmdet3d"
 MISSING = "this needs mmdet3d, mmdet, mmcv and mmengine: make test-mmdet3d sets them up, docs/mmdet3d.md tells how else"
@@ -46,15 +47,19 @@ def convert_config(options: argparse.Namespace) -> None:
 
 def convert_checkpoint(options: argparse.Namespace) -> None:
     """Read weights by whatever names, write them by the node's."""
-    from tggbc_ros.mmdet3d_plugin import checkpoints
+    from tggbc_ros.mmdet3d_plugin import checkpoints, parts
     from tggbc_ros.training.weights import export
 
-    module = checkpoints.read_weights(options.old, model_config(options.model))
+    model, told_by = model_config(options.model), options.shape_of or options.old
+    model = parts.shaped_as(model, options.shape_of) if options.shape_of else model
+    module = checkpoints.read_weights(options.old, model)
     if options.new.suffix == ".safetensors":
-        export(module, options.new)
+        export(module, options.new, history_of(told_by))
     else:
         checkpoints.write_mmengine(module.state_dict(), options.new)
     print(f"wrote {options.new}")
+    if module.model.shape is not None and options.new.suffix == ".pth":
+        print(f"its backbone was cut, which such a file does not tell: a config needs shape={str(told_by)!r}")
 
 
 def convert_backbone(options: argparse.Namespace) -> None:
@@ -87,6 +92,9 @@ def _parser() -> argparse.ArgumentParser:
         weights.add_argument("new", type=Path)
         weights.add_argument("--model", choices=sorted(MODELS), required=True)
         weights.set_defaults(run=run)
+        if name == "checkpoint":
+            shape_help = "whose backbone's shape OLD has, where that was cut and OLD is a .pth, which does not tell"
+            weights.add_argument("--shape-of", type=Path, metavar="FILE.safetensors", help=shape_help)
     infos = commands.add_parser("infos", help="an annotation file")
     infos.add_argument("root", type=Path)
     infos.add_argument("split")
