@@ -58,7 +58,7 @@ def test_a_provider_that_is_not_there_is_named_and_not_replaced() -> None:
     with pytest.raises(ValueError, match="onnxruntime_tensorrt needs a CUDA device, and device is cpu"):
         load_network("onnxruntime_tensorrt", DEMO, None, "cpu")
     with pytest.raises(ValueError, match=r"has no CUDAExecutionProvider, only .*pip install onnxruntime-gpu"):
-        onnxruntime_backend._providers(torch.device("cuda"), tensorrt=False)
+        onnxruntime_backend.find_providers(torch.device("cuda"), tensorrt=False)
 
 
 def test_one_tensorrt_engine_serves_every_number_of_keys(tiny_export: Path) -> None:

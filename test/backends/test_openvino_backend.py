@@ -176,6 +176,6 @@ def test_what_the_library_cannot_load_is_named_with_its_reason(tiny_export: Path
     path = tmp_path / "encoder.onnx"
     path.write_bytes(b"not a graph")
     file = read(tiny_export).graphs["encoder"]
-    core: Any = openvino_backend._core("cpu", "")
+    core: Any = openvino_backend.open_core("cpu", "")
     with pytest.raises(ExportError, match=r"^openvino 20\S+ cannot load \S+encoder.onnx: .+$"):
         openvino_backend.Session(core, path, "encoder", file, "f32")

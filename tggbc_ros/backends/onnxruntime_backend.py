@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,13 +32,8 @@ class Session:
     def __init__(self, path: Path, name: str, file: GraphFile, device: torch.device, providers: list[Provider]) -> None:
         import onnxruntime
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        # Between two graphs torch computes; threads that wait for the next one must not take its cores.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.use_env_allocators", "1")
         try:
-            self._session = onnxruntime.InferenceSession(path, options, providers=providers)
+            self._session = onnxruntime.InferenceSession(path, session_options(), providers=providers)
         except _errors() as error:
             reason = " ".join(str(error).split())
             raise ExportError(f"onnxruntime {onnxruntime.__version__} cannot load {path}: {reason}") from error
@@ -71,8 +67,8 @@ def load(model: ModelConfig, checkpoint: Path | None, device: str, tensorrt: boo
     the library, its provider or the device is not there, and ExportError for a damaged export.
     """
     where = find_device(device)
-    names = _providers(where, tensorrt)
-    _share_memory()
+    names = find_providers(where, tensorrt)
+    share_memory()
     folder, manifest = find_export(model, checkpoint)
     graphs = {}
     for name, file in manifest.engine_graphs(signed=tensorrt).items():
@@ -81,8 +77,20 @@ def load(model: ModelConfig, checkpoint: Path | None, device: str, tensorrt: boo
     return ExportedNetwork(manifest, graphs, where)
 
 
-def _providers(device: torch.device, tensorrt: bool) -> list[str]:
-    """What runs the graphs, best first."""
+def session_options() -> Any:
+    """Of a graph's session, which `share_memory` has to come before."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    # Between two graphs torch computes; threads that wait for the next one must not take its cores.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    return options
+
+
+def find_providers(device: torch.device, tensorrt: bool) -> list[str]:
+    """What runs the graphs, best first; raises as `load`."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -102,7 +110,7 @@ def _providers(device: torch.device, tensorrt: bool) -> list[str]:
     return [wanted, PROVIDERS["cuda", False]] if tensorrt else [wanted]
 
 
-def _share_memory() -> None:
+def share_memory() -> None:
     """Let all graphs of the process compute in one pool of CPU memory: only one of them runs at a time.
 
     Each would keep a pool of its own otherwise, as large as its attention to all keys. Asking twice changes nothing.

@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from tggbc_ros.backends.cpu import DOT_PRODUCTS, dot_products
@@ -30,7 +31,7 @@ class Session:
         self._tensor = openvino.Tensor
         self._io = GraphIO(name, file, CPU)
         try:
-            compiled = core.compile_model(path, "CPU", _options(precision))
+            compiled = core.compile_model(path, "CPU", compile_options(precision))
         except RuntimeError as error:
             reason = " ".join(str(error).split())
             raise ExportError(f"openvino {openvino.__version__} cannot load {path}: {reason}") from error
@@ -53,7 +54,9 @@ class Session:
 
     def _expect_finite(self, inputs: tuple[torch.Tensor, ...]) -> None:
         for name, tensor in zip(self._io.inputs, inputs, strict=True):
-            if not tensor.sum().isfinite():  # a sum is several times faster than to look at each
+            # A sum is several times faster than to look at each, and numpy's leaves no threads behind: torch's would
+            # spin for milliseconds on a core that OpenVINO needs.
+            if not np.isfinite(tensor.numpy().sum()):
                 raise FloatingPointError(f"input {name} of graph {self._io.name} holds NaN or infinity")
 
 
@@ -64,19 +67,19 @@ def load(model: ModelConfig, checkpoint: Path | None, device: str, precision: st
     is the export's. Raises ImportError or ValueError, in one line, where the library is not there, the device is not
     the CPU or cannot compute so, and ExportError for a damaged or another export.
     """
-    core = _core(device, precision)
+    core = open_core(device, precision)
     folder, manifest = find_export(model, checkpoint, {"bf16": "fp32"}.get(precision, precision))
     if manifest.precision == "int8":
         _warn_without_int8()
     graphs = {}
     for name, file in manifest.engine_graphs().items():
-        hint = "bf16" if precision == "bf16" and name == "encoder" else "f32"
+        hint = encoder_hint(precision) if name == "encoder" else "f32"
         graphs[name] = Session(core, folder / file.file, name, file, hint)
     return ExportedNetwork(dataclasses.replace(manifest, precision=precision or manifest.precision), graphs, CPU)
 
 
-def _core(device: str, precision: str) -> Any:
-    """The library, on a device that it can run on."""
+def open_core(device: str, precision: str) -> Any:
+    """The library, on a device that it can run on; raises as `load`."""
     if device not in ("auto", "cpu"):
         raise ValueError(f"backend openvino runs on the CPU alone, and device is {device!r}: set it to cpu or auto")
     try:
@@ -106,7 +109,12 @@ def _warn_without_int8() -> None:
         )
 
 
-def _options(precision: str) -> dict[str, object]:
+def encoder_hint(precision: str) -> str:
+    """What an encoder's graph is to compute in, where its own quantisers do not say otherwise."""
+    return "bf16" if precision == "bf16" else "f32"
+
+
+def compile_options(precision: str) -> dict[str, object]:
     """One frame at a time, on as many threads as torch has; which core runs which is for the system to say."""
     return {
         "INFERENCE_PRECISION_HINT": precision,

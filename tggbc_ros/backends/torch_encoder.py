@@ -27,8 +27,7 @@ class Encoder:
         if device.type == "cuda":
             torch.backends.cudnn.allow_tf32 = False
         convolutions = nn.Sequential(copy.deepcopy(module.backbone), copy.deepcopy(module.neck))
-        fold_norms(convolutions.eval().requires_grad_(False))
-        self._convolutions = convert_conv2d_weight_memory_format(convolutions.to(device, dtype), torch.channels_last)
+        self._convolutions = as_it_runs(convolutions, device, dtype)
         self._dtype = dtype
         self._fixed = not getattr(module.backbone, "gates", ())  # gates choose how much there is to compute
         self._recorded: Recorded | None = None
@@ -49,6 +48,13 @@ class Encoder:
         if self._recorded is None or self._recorded.shape != images.shape:
             self._recorded = Recorded(self._run, images)
         return self._recorded(images)
+
+
+def as_it_runs(convolutions: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """Norms folded, weights channels last; the module given is changed and may be the one returned."""
+    fold_norms(convolutions.eval().requires_grad_(False))
+    converted: nn.Module = convert_conv2d_weight_memory_format(convolutions.to(device, dtype), torch.channels_last)
+    return converted
 
 
 class Recorded:
