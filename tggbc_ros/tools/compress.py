@@ -2,6 +2,7 @@
 
 keygate fits the gate that chooses keys before the decoder begins (parameter start_ratio) to the decoder's attention,
 on the frames of a data set, of which no label is read, and writes it with the weights that it was fitted for.
+latency measures how long every layer of the image encoder takes at every pair of widths (tools/compress_latency.py).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from tggbc_ros.core.network_file import history_of, shape_in, write_network
 from tggbc_ros.core.types import CameraFrame
 from tggbc_ros.data.nuscenes.dataset import NuScenes
 from tggbc_ros.data.records import Sample
+from tggbc_ros.tools import compress_latency
 
 LEAST_FRAMES = 8
 
@@ -107,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--steps", type=_positive, default=keygate.STEPS, metavar="N", help="in each of two rounds (%(default)s)")
     add("--device", default="auto", help="cpu, cuda, cuda:1 or auto (default)")
     gate.set_defaults(run=fit_keygate)
+    compress_latency.add_parser(jobs)
     return parser
 
 
