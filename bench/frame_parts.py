@@ -135,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _load(name: str, model: ModelConfig) -> Network:
-    export = int8_export(model) if name == "openvino_int8" else None
+    export = int8_export(model, None) if name == "openvino_int8" else None
     return backends.load_network(name, model, export, "cpu", allow_random_weights=True)
 
 

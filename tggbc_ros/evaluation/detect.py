@@ -36,6 +36,11 @@ class SharedEncoder:
         """As the network has it."""
         return self._network.gate
 
+    @property
+    def own_threads(self) -> bool:
+        """The network's own."""
+        return self._network.own_threads
+
     def next_frame(self) -> None:
         """Forget the features of the last frame."""
         self._features = None
