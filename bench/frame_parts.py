@@ -3,18 +3,21 @@
 python -m bench.frame_parts [--model demo] [--backends torch openvino_int8 ...] [--keep 1.0 0.3] [--frames N]
 
 One decode is timed inside of its frame, then again with the same tokens: in a loop, behind 64 MiB that empty the
-caches, behind the image encoder, behind a pause in which all threads fall asleep, and on one thread. Medians, ms.
+caches, behind the image encoder, behind a pause in which all threads fall asleep, while another thread has helpers of
+OpenMP's too, and on one thread. Medians, ms.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from threading import Event, Thread
 from typing import Any
 from unittest import mock
 
@@ -34,6 +37,8 @@ from tggbc_ros.core.threads import without_helpers
 WARM_UP = 3
 COLD_BYTES = 64 << 20
 PAUSE_S = 0.02
+PARALLEL = 1 << 20
+"""Numbers enough for torch to share a loop over them out."""
 SCORING = ("confident_queries", "key_importance", "most_important", "select")
 """What a trim is made of; `pruning.trim` is all of it."""
 
@@ -79,11 +84,32 @@ def _again(network: Network, call: Callable[[], object], frames: int) -> Times:
         "behind a pause": lambda: time.sleep(PAUSE_S),
     }
     times = {name: [_timed(call, first) for _ in range(frames + WARM_UP)] for name, first in before.items()}
+    with _helpers_elsewhere():
+        times["beside another thread's helpers"] = [_timed(call, lambda: None) for _ in range(frames + WARM_UP)]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # an engine keeps those that it was loaded with
     times["torch on one thread"] = [_timed(call, lambda: None) for _ in range(frames + WARM_UP)]
     torch.set_num_threads(threads)
     return times
+
+
+@contextmanager
+def _helpers_elsewhere() -> Iterator[None]:
+    """Another thread that shares out loops of torch's, and stays: what core/threads.py is there to prevent."""
+    work, stay = torch.zeros(PARALLEL), Event()
+
+    def share_out() -> None:
+        torch.set_num_threads(os.cpu_count() or 1)
+        work.add_(1)
+        stay.wait()
+
+    threads, thread = torch.get_num_threads(), Thread(target=share_out)
+    thread.start()
+    time.sleep(PAUSE_S)
+    torch.set_num_threads(threads)
+    yield
+    stay.set()
+    thread.join()
 
 
 def _timed(call: Callable[[], object], first: Callable[[], object]) -> float:
