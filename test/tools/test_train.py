@@ -138,6 +138,32 @@ def test_a_slim_network_is_trained_and_stays_one(drive: Path, tmp_path: Path) ->
     assert steps == [("cut", None), ("tune", "dense"), ("tune", "joint")]
 
 
+def test_a_slim_network_learns_from_the_one_it_was_cut_from(
+    drive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shape = resnet("basic", (1, 1, 1, 1), width=8)
+    slim, teacher, stranger = (tmp_path / f"{name}.safetensors" for name in ("slim", "teacher", "stranger"))
+    write_network(StreamPETR(replace(DEMO, shape=shape)).state_dict(), slim, shape, ({"step": "cut"},))
+    write_network(StreamPETR(DEMO).state_dict(), teacher)
+    write_network(StreamPETR(replace(DEMO, embed_dims=64)).state_dict(), stranger)
+    begin = ("--begin-from", str(slim))
+    assert run(drive, tmp_path, "encoder", *begin, "--distil-from", str(teacher)) == 0
+    begun, tuned = (build_network(DEMO, file)[0] for file in (slim, tmp_path / "encoder" / train.WEIGHTS_FILE))
+    assert torch.allclose(begun.head.cls_branch[0].weight, tuned.head.cls_branch[0].weight, atol=1e-3)  # as half
+    assert not torch.allclose(begun.backbone.conv1.weight, tuned.backbone.conv1.weight, atol=1e-3)
+    begin = ("--begin-from", str(tmp_path / "encoder"))
+    assert run(drive, tmp_path, "joint", *begin, "--distil-from", str(teacher)) == 0
+    columns = (tmp_path / "joint" / "log.csv").read_text().splitlines()[0].split(",")
+    assert {"class", "features", "distil_class", "distil_box"} <= set(columns)
+    assert run(drive, tmp_path, "encoder", *begin) == 2
+    assert run(drive, tmp_path, "head", *begin, "--distil-from", str(teacher)) == 2
+    assert run(drive, tmp_path, "encoder", *begin, "--distil-from", str(stranger)) == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("train:")]
+    assert "stage encoder has nothing to learn from, expected --distil-from FILE" in said[0]
+    assert "but stage head has no teacher, expected encoder or joint" in said[1]
+    assert f"checkpoint {stranger} does not fit" in said[2]
+
+
 def test_a_networks_note_that_is_none_is_named(drive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "dense").mkdir()
     for text in ("[]", "{}", '{"shape": {"family": "resnet"}, "history": []}', '{"shape": null, "history": 3}'):

@@ -1,8 +1,9 @@
 """Train StreamPETR on nuScenes-schema data, stage by stage.
 
 Stages: `dense` (backbone, neck and the decoder's values on what every image cell shows), `head` (the whole head on
-cached features of a resting backbone), `joint` (everything). Each begins from the folder of the one before
-(--begin-from). On a CPU, two single-threaded processes: torchrun --nproc-per-node 2 -m tggbc_ros.tools.train …
+cached features of a resting backbone), `joint` (everything), and for a network that was cut `encoder` (backbone and
+neck, to the features of the network --distil-from). Each begins from the folder of the one before (--begin-from). On
+a CPU, two single-threaded processes: torchrun --nproc-per-node 2 -m tggbc_ros.tools.train …
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from torch import nn
 from tqdm import tqdm
 
 from tggbc_ros.backends.torch_backend import find_device
+from tggbc_ros.core.checkpoint import build_network
 from tggbc_ros.core.config import MODELS, ModelConfig, PruningConfig, model_config
 from tggbc_ros.core.network_file import History
 from tggbc_ros.training import initial, parallel
 from tggbc_ros.training.denoise import DenoiseConfig
+from tggbc_ros.training.distil import Teacher
 from tggbc_ros.training.features import FEATURES_FILE, cache_features
 from tggbc_ros.training.frames import FrameTable
 from tggbc_ros.training.log import CsvLog
@@ -29,7 +32,7 @@ from tggbc_ros.training.loop import Loop, LoopConfig
 from tggbc_ros.training.prepare import prepare
 from tggbc_ros.training.schedule import KeepRamp
 from tggbc_ros.training.score import Score, evaluate
-from tggbc_ros.training.tasks import DenseTask, Net, StreamTask, TaskConfig
+from tggbc_ros.training.tasks import DenseTask, EncoderTask, Net, StreamTask, TaskConfig
 from tggbc_ros.training.weights import WEIGHTS_FILE, begin_from, export, network_at, note_network
 
 SCORES_FILE = "scores.csv"
@@ -48,7 +51,11 @@ STAGES = {
     "dense": Stage(rate=2e-3, warmup=50, learns_backbone=True),
     "head": Stage(rate=8e-4, warmup=100, learns_backbone=False),
     "joint": Stage(rate=4e-4, warmup=100, learns_backbone=True),
+    "encoder": Stage(rate=2e-3, warmup=100, learns_backbone=True),
 }
+
+DISTILLED = ("encoder", "joint")
+"""Stages that may have a teacher."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,6 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--model", default="demo", choices=MODELS)
     add("--stage", required=True, choices=STAGES)
     add("--begin-from", type=Path, help="a stage's folder, or a checkpoint of the detector")
+    distil_help = "checkpoint of the network that this one was cut from, for `encoder` and `joint`: to become like it"
+    add("--distil-from", type=Path, metavar="FILE", help=distil_help)
     add("--resume", action="store_true", help="continue this stage's run in --work; --begin-from is then not needed")
     add("--steps", type=int, required=True)
     add("--stop-at", type=int, help="stop at this step; --resume continues to --steps")
@@ -98,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def train(options: argparse.Namespace) -> None:
     """One stage: prepare data, train, write the averaged weights, score them if asked."""
+    _expect_teacher(options)
     if options.threads:
         torch.set_num_threads(options.threads)
     crew = parallel.join()
@@ -130,15 +140,34 @@ def train(options: argparse.Namespace) -> None:
 
 def _task(
     options: argparse.Namespace, net: Net, table: FrameTable, device: torch.device, crew: parallel.Crew
-) -> DenseTask | StreamTask:
-    config, features = _task_config(options), None
+) -> DenseTask | EncoderTask | StreamTask:
+    config, features, teacher = _task_config(options), None, _teacher(options, device)
     if options.stage == "head":
         path = options.work / options.stage / FEATURES_FILE
         features = cache_features(net.eval(), table, device, options.bf16, path, crew)
     net.train()
     if options.stage == "dense":
         return DenseTask(net, table, config, device)
-    return StreamTask(net, table, config, device, features)
+    if options.stage == "encoder":
+        assert teacher is not None  # _expect_teacher raises else
+        return EncoderTask(net, table, config, device, teacher)
+    return StreamTask(net, table, config, device, features, teacher)
+
+
+def _expect_teacher(options: argparse.Namespace) -> None:
+    """Raise ValueError where a stage lacks a teacher, or has no use for the one it is given."""
+    given, stage = options.distil_from, options.stage
+    if stage == "encoder" and given is None:
+        raise ValueError("stage encoder has nothing to learn from, expected --distil-from FILE")
+    if given is not None and stage not in DISTILLED:
+        raise ValueError(f"distil_from is {given}, but stage {stage} has no teacher, expected {' or '.join(DISTILLED)}")
+
+
+def _teacher(options: argparse.Namespace, device: torch.device) -> Teacher | None:
+    if options.distil_from is None:
+        return None
+    detector, _ = build_network(model_config(options.model), options.distil_from)
+    return Teacher(detector.to(device, memory_format=torch.channels_last))
 
 
 def _say_scores(net: Net, options: argparse.Namespace, table: FrameTable, device: torch.device) -> None:
@@ -203,8 +232,10 @@ def _look_up(options: argparse.Namespace) -> tuple[ModelConfig, History]:
 def _trained(net: Net, stage: str) -> dict[str, nn.Module]:
     """The parts of the network that a stage trains."""
     detector = net.detector
-    images = {} if stage == "head" else {"backbone": detector.backbone, "neck": detector.neck}
-    return {"dense": net.dense, "head": detector.head, **images}
+    images = {"backbone": detector.backbone, "neck": detector.neck}
+    if stage == "encoder":
+        return images
+    return {"dense": net.dense, "head": detector.head, **({} if stage == "head" else images)}
 
 
 def _task_config(options: argparse.Namespace) -> TaskConfig:

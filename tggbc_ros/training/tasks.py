@@ -13,11 +13,12 @@ from torch import nn
 from tggbc_ros.core import memory as temporal
 from tggbc_ros.core.config import ModelConfig, PruningConfig
 from tggbc_ros.core.model import StreamPETR
-from tggbc_ros.core.types import Memory, NetworkOutput, Tokens
+from tggbc_ros.core.types import AlignedMemory, Memory, NetworkOutput, Tokens
 from tggbc_ros.training import denoise, guide, tracked
 from tggbc_ros.training.assign import match
 from tggbc_ros.training.denoise import DenoiseConfig, Denoising
 from tggbc_ros.training.dense import DenseHead, batch_targets, dense_losses, value_losses
+from tggbc_ros.training.distil import Teacher, answer_losses, feature_loss
 from tggbc_ros.training.frames import Batch, FrameTable
 from tggbc_ros.training.losses import LossConfig
 from tggbc_ros.training.objectives import (
@@ -39,6 +40,7 @@ class TaskConfig:
 
     look: weight of the first looks in the dense task. guidance: weight of the attention guidance at the
     start; it falls linearly to a tenth at the end. dense: weight of the dense task beside detection.
+    like_features and like_answers: weights of being like a teacher, where there is one.
     bf16: autocast the convolutions (attention on a CPU gets slower by it). seed: of the frames' order and
     of all noise.
     """
@@ -48,6 +50,8 @@ class TaskConfig:
     look: float = 0.5
     guidance: float = 0.2
     dense: float = 0.5
+    like_features: float = 1.0
+    like_answers: float = 1.0
     seed: int = 0
     prune_layers: int = 1
     prune_queries: int = 175
@@ -118,10 +122,35 @@ class DenseTask:
         """Nothing to take back."""
 
 
+class EncoderTask:
+    """Features like a teacher's, on single frames: no label is read, and nothing behind the neck runs or learns."""
+
+    def __init__(self, net: Net, table: FrameTable, config: TaskConfig, device: torch.device, teacher: Teacher) -> None:
+        self.net, self.table, self.config, self.device, self.teacher = net, table, config, device, teacher
+
+    def batches(self, first: int) -> Iterator[list[int]]:
+        """Shuffled frames."""
+        return shuffled_frames(len(self.table), self.config.batch, self.config.seed, first)
+
+    def losses(self, frames: list[int], step: int, steps: int) -> Losses:
+        """How unlike they are."""
+        batch = self.table.batch(frames, self.net.detector.model, self.device)
+        features = self.net.encode(batch.inputs.images, self.config.bf16)
+        return {"features": feature_loss(features, self.teacher.features(batch, self.config.bf16))}
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Nothing."""
+        return {}
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Nothing to take back."""
+
+
 class StreamTask:
     """The whole detector on parallel streams of scenes, memory carried from frame to frame.
 
     features: [F, N, C, rows, columns] of every frame, from `features.cache_features`; backbone and neck then rest.
+    teacher: whose features and answers are to be learned beside what the labels say.
     """
 
     def __init__(
@@ -131,8 +160,10 @@ class StreamTask:
         config: TaskConfig,
         device: torch.device,
         features: torch.Tensor | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
         self.net, self.table, self.config, self.device, self.features = net, table, config, device, features
+        self.teacher = teacher
         self.model = net.detector.model
         self.memory: Memory | None = None
 
@@ -152,11 +183,20 @@ class StreamTask:
         losses = {name: loss * self.config.dense for name, loss in dense.items()}
         keep_ratio = self.config.ramp.keep_ratio(step, steps)
         guidance = guidance_weight(self.config, step / steps)
-        losses |= self._detect(batch, tokens, keep_ratio, noise(self.config, step), guidance)
+        wanted = None if self.teacher is None else self.teacher.features(batch, self.config.bf16)
+        losses |= self._detect(batch, tokens, keep_ratio, noise(self.config, step), guidance, wanted)
+        if wanted is not None and features.requires_grad:
+            losses["features"] = self.config.like_features * feature_loss(features, wanted)
         return losses
 
     def _detect(
-        self, batch: Batch, tokens: Tokens, keep_ratio: float, generator: torch.Generator, guidance: float
+        self,
+        batch: Batch,
+        tokens: Tokens,
+        keep_ratio: float,
+        generator: torch.Generator,
+        guidance: float,
+        wanted: torch.Tensor | None,
     ) -> Losses:
         detector, config = self.net.detector, self.config
         memory = carried(self.memory, batch, detector)
@@ -171,6 +211,8 @@ class StreamTask:
         matches = match(normal.logits, normal.codes, batch.targets, config.loss)
         losses = set_losses(normal, matches, batch.targets, config.loss)
         losses |= denoising_losses(denoising, noisy, batch.targets, config.loss)
+        if wanted is not None:
+            losses |= self._likeness(output, wanted, batch, aligned, noisy, pruning)
         if guidance > 0:
             near = noisy_objects(noisy, len(self.model.class_names))
             frames, queries = normal.logits.shape[1:3]
@@ -182,6 +224,24 @@ class StreamTask:
         self.memory = remember(memory, normal, self.model, batch)
         losses["keep_ratio"] = torch.tensor(keep_ratio)
         return losses
+
+    def _likeness(
+        self,
+        output: NetworkOutput,
+        wanted: torch.Tensor,
+        batch: Batch,
+        aligned: AlignedMemory,
+        noisy: Denoising,
+        pruning: PruningConfig,
+    ) -> Losses:
+        """Losses against what the teacher answers, given its own features, to the same places and the same memory."""
+        assert self.teacher is not None
+        head = self.teacher.detector.head
+        with torch.no_grad():
+            queries = denoise.append(head.queries(aligned), head.queries, noisy)
+            answers = head.answer(queries, embed(self.teacher.detector, wanted, batch), pruning, all_layers=True)
+        losses = answer_losses(output, answers, self.config.loss)
+        return {name: self.config.like_answers * loss for name, loss in losses.items()}
 
     def state(self) -> dict[str, torch.Tensor]:
         """The streams' memory."""
