@@ -1,42 +1,67 @@
 """A cut network learns again: the same steps on the same frames for whatever is to be compared.
 
-The control is the dense network tuned likewise. Without it one would take for the method's what more training gives.
+In two parts. First backbone and neck alone learn the dense network's features, which costs a tenth of a step that
+detects; then, if asked, everything learns from labels and from the dense network's answers. The control is the dense
+network tuned likewise: its features are its own already, so the first part is none of its. Without it one would take
+for the method's what more training gives.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import nn
+from tqdm import tqdm
 
 from tggbc_ros.core.checkpoint import fitting, sha256
 from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.core.network_file import history_of
 from tggbc_ros.data.nuscenes.tables import read_json
+from tggbc_ros.training.distil import Teacher
+from tggbc_ros.training.features import cache_features
 from tggbc_ros.training.frames import FrameTable
 from tggbc_ros.training.loop import STATE_FILE, Loop, LoopConfig
-from tggbc_ros.training.tasks import Net, StreamTask, TaskConfig
+from tggbc_ros.training.parallel import Crew
+from tggbc_ros.training.tasks import EncoderTask, Net, StreamTask, Task, TaskConfig
 from tggbc_ros.training.weights import WEIGHTS_FILE, begin_from, export
 
 TUNING_FILE = "tuning.json"
 """What a run's folder was made of."""
+ENCODER, JOINT = "encoder", "joint"
+"""Its two parts, and their folders in the run's."""
+MOST_FEATURES = 4 << 30
+"""Bytes of features of all frames that are kept on disk; where they are more, every batch passes the dense network."""
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """How a network is tuned. steps: of ``batch`` frames each. seed: of the frames' order and of all noise.
+    """How a network is tuned.
 
-    rate: the learning rate's peak. ema: decay of the averaged weights, which are what is kept.
+    steps: of ``batch`` frames each, of the encoder alone. seed: of the frames' order and of all noise. rate: the
+    learning rate's peak. joint: steps of everything behind them, of ``joint_batch`` frames each, at ``joint_rate``.
+    ema: decay of the averaged weights, which are what is kept.
     """
 
     steps: int
-    batch: int = 8
+    batch: int = 4
     seed: int = 0
-    rate: float = 4e-4
+    rate: float = 2e-3
+    joint: int = 0
+    joint_batch: int = 8
+    joint_rate: float = 1e-4
     ema: float = 0.99
     bf16: bool = True
+
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 0), ("batch", 1), ("joint", 0), ("joint_batch", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least {least}")
 
 
 def tune(
@@ -47,12 +72,14 @@ def tune(
     tuning: Tuning,
     folder: Path,
     device: torch.device,
+    shared: Path | None = None,
 ) -> Path:
     """Tune the network of file ``begin``, cut from that of file ``dense``, or the same: then it is the control.
 
     table: labelled frames, as `training.prepare.prepare` makes it. folder: of this run alone; a run that was stopped
-    there goes on, to the bit, and one that ended is not repeated. Returns the .safetensors file of the tuned network,
-    with its shape, and the history of ``begin`` with a step "tune" added.
+    there goes on, to the bit, and one that ended is not repeated. shared: folder for the dense network's features of
+    all frames, which runs on one table may share; by default the run's own. Returns the .safetensors file of the tuned
+    network, with its shape, and the history of ``begin`` with a step "tune" added.
     Raises ValueError where the folder holds a run of other files, frames or settings, or a file does not fit the
     model, FloatingPointError where training diverges.
     """
@@ -64,32 +91,79 @@ def tune(
     net = Net(fitting(model, begin))
     begin_from(net, begin)
     net = net.to(device, memory_format=torch.channels_last).train()
-    task = StreamTask(net, table, TaskConfig(batch=tuning.batch, bf16=tuning.bf16, seed=tuning.seed), device)
-    detector = net.detector
-    trained = {"backbone": detector.backbone, "neck": detector.neck, "head": detector.head, "dense": net.dense}
-    loop = Loop(task, _loop_config(tuning), folder, trained)
-    if (folder / STATE_FILE).is_file():
-        loop.resume()
-    loop.run()
+    teacher = _teacher(model, dense, table, tuning, shared or folder, device)
+    _learn_features(net, teacher, table, tuning if sha256(dense) != sha256(begin) else replace(tuning, steps=0), folder)
+    _learn_all(net, teacher, table, tuning, folder)
     step = {"step": "tune", **asdict(tuning), "frames": len(table)}
-    export(loop.average.module.detector, weights, (*history_of(begin), step))
+    export(net.detector, weights, (*history_of(begin), step))
     return weights
 
 
-def _loop_config(tuning: Tuning) -> LoopConfig:
-    return LoopConfig(
-        tuning.steps, rate=tuning.rate, warmup=min(100, max(1, tuning.steps // 5)), ema=tuning.ema, save_s=60.0
-    )
+def _learn_features(net: Net, teacher: Teacher, table: FrameTable, tuning: Tuning, folder: Path) -> None:
+    if tuning.steps:
+        config = TaskConfig(batch=tuning.batch, bf16=tuning.bf16, seed=tuning.seed)
+        task = EncoderTask(net, table, config, _device(net), teacher)
+        parts = {"backbone": net.detector.backbone, "neck": net.detector.neck}
+        _run(task, parts, _loop_config(tuning.steps, tuning.rate, tuning.ema), folder / ENCODER)
+
+
+def _learn_all(net: Net, teacher: Teacher, table: FrameTable, tuning: Tuning, folder: Path) -> None:
+    if tuning.joint:
+        config = TaskConfig(batch=tuning.joint_batch, bf16=tuning.bf16, dense=0.0, guidance=0.0, seed=tuning.seed)
+        task = StreamTask(net, table, config, _device(net), teacher=teacher)
+        detector = net.detector
+        parts = {"backbone": detector.backbone, "neck": detector.neck, "head": detector.head}
+        _run(task, parts, _loop_config(tuning.joint, tuning.joint_rate, tuning.ema), folder / JOINT)
+
+
+def _run(task: Task, parts: dict[str, nn.Module], config: LoopConfig, folder: Path) -> None:
+    """Train, going on where it was stopped; the network is the averaged one afterwards."""
+    loop = Loop(task, config, folder, parts)
+    if (folder / STATE_FILE).is_file():
+        loop.resume()
+    if loop.step < config.steps:
+        loop.run()
+    task.net.load_state_dict(loop.average.module.state_dict())
+
+
+def _loop_config(steps: int, rate: float, ema: float) -> LoopConfig:
+    return LoopConfig(steps, rate=rate, warmup=min(100, max(1, steps // 5)), ema=ema, save_s=60.0)
+
+
+def _device(net: Net) -> torch.device:
+    return next(net.parameters()).device
+
+
+def _teacher(
+    model: ModelConfig, dense: Path, table: FrameTable, tuning: Tuning, shared: Path, device: torch.device
+) -> Teacher:
+    """The dense network, with its features of all frames where they pay and are not too many."""
+    net = Net(fitting(model, dense))
+    begin_from(net, dense)
+    net = net.to(device, memory_format=torch.channels_last).eval()
+    size = 2 * len(table) * table.images.shape[1] * model.embed_dims * math.prod(model.feature_size)
+    if size > MOST_FEATURES or tuning.steps * tuning.batch < len(table):
+        return Teacher(net.detector)
+    path = shared / f"features_{sha256(dense)[:16]}_{digest(table)[:16]}.npy"
+    if not path.is_file():
+        shared.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.partial")
+        with tqdm(total=len(table), unit="frame", desc="dense network's features", disable=None) as bar:
+            cache_features(net, table, device, tuning.bf16, partial, Crew(), done=bar.update)
+        partial.rename(path)
+    return Teacher(net.detector, torch.from_numpy(np.load(path, mmap_mode="c")))
+
+
+def digest(table: FrameTable) -> str:
+    """SHA-256 of what a table says of its frames; images are taken to be those of their calibration and times."""
+    hashed = hashlib.sha256()
+    for array in (table.time_s, table.lidar2global, table.lidar2img, table.codes, table.labels, table.scene_start):
+        hashed.update(np.ascontiguousarray(array).tobytes())
+    return hashed.hexdigest()
 
 
 def _source(dense: Path, begin: Path, table: FrameTable, tuning: Tuning) -> dict[str, object]:
-    return {
-        "dense": sha256(dense),
-        "begin": sha256(begin),
-        "frames": len(table),
-        "objects": len(table.labels),
-        **asdict(tuning),
-    }
+    return {"dense": sha256(dense), "begin": sha256(begin), "frames": digest(table), **asdict(tuning)}
 
 
 def _expect_same_run(folder: Path, source: dict[str, object]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,18 @@ FEATURES_FILE = "features.npy"
 
 @torch.no_grad()
 def cache_features(
-    net: Net, table: FrameTable, device: torch.device, bf16: bool, path: Path, crew: Crew, batch: int = 16
+    net: Net,
+    table: FrameTable,
+    device: torch.device,
+    bf16: bool,
+    path: Path,
+    crew: Crew,
+    batch: int = 16,
+    done: Callable[[int], object] | None = None,
 ) -> torch.Tensor:
     """[F, N, C, rows, columns] float16, mapped from ``path``: frames through backbone and neck as they are now.
 
-    A crew of processes shares the work and the file.
+    A crew of processes shares the work and the file. done: called with the frames of each batch of this process.
     """
     model = net.detector.model
     shape = len(table), table.images.shape[1], model.embed_dims, *model.feature_size
@@ -32,6 +40,8 @@ def cache_features(
         rows = list(range(first, min(first + batch, len(table))))
         images = table.batch(rows, model, device).inputs.images
         cache[rows] = net.encode(images, bf16).to("cpu", torch.float16).numpy()
+        if done is not None:
+            done(len(rows))
     cache.flush()
     crew.wait()
     return torch.from_numpy(cache)

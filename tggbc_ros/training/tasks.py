@@ -179,8 +179,10 @@ class StreamTask:
         else:
             features = self.features[frames].to(self.device).float()
         tokens = embed(self.net.detector, features, batch)
-        dense = dense_step(self.net, batch, features, tokens, self.config)
-        losses = {name: loss * self.config.dense for name, loss in dense.items()}
+        losses: Losses = {}
+        if self.config.dense > 0:
+            dense = dense_step(self.net, batch, features, tokens, self.config)
+            losses = {name: loss * self.config.dense for name, loss in dense.items()}
         keep_ratio = self.config.ramp.keep_ratio(step, steps)
         guidance = guidance_weight(self.config, step / steps)
         wanted = None if self.teacher is None else self.teacher.features(batch, self.config.bf16)
