@@ -56,7 +56,13 @@ MAY_IMPORT = {
 # Which other rooms of its part a room may import; the modules beside them (ros/drops.py) are below all of these.
 ROOMS_MAY_IMPORT = {
     "data": {"nuscenes": set(), "bags": set(), "drive": {"nuscenes"}, "golden": {"nuscenes"}, "foxglove": {"bags"}},
-    "ros": {"images": set(), "poses": {"images"}, "output": set(), "health": {"images", "output"}, "bags": {"images"}},
+    "ros": {
+        "images": set(),
+        "poses": {"images"},
+        "output": set(),
+        "health": {"images", "output"},
+        "bags": {"images", "poses"},
+    },
 }
 WITHOUT_ROS = {"core", "backends", "export", "data", "drawing", "training", "evaluation"}
 ABOVE_THE_ROOMS = {"ros/detector_node.py", "ros/frame_line.py"}

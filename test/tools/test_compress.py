@@ -88,3 +88,21 @@ def test_what_is_no_use_is_named_in_one_line(
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (["--bag", "nowhere.mcap"], "nowhere.mcap"),
+        (["--bag", "nowhere.mcap", "--params", "no.yaml"], "no.yaml"),
+        (["--data", "nowhere"], "there is nothing to fit on, expected --data DIR --split NAME, or --bag BAG"),
+    ],
+)
+def test_what_is_no_source_is_named_in_one_line(
+    source: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["keygate", "--model", "demo", *source, "--out", str(tmp_path / "gate.safetensors")]) == 1
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "gate.safetensors").exists()

@@ -19,15 +19,15 @@ from tggbc_ros.ros.drops import Account, BadInputError
 from tggbc_ros.ros.health.stage_times import StageTimes
 from tggbc_ros.ros.images.ego_mask import EgoMasks
 from tggbc_ros.ros.images.intake import Images, Intake
-from tggbc_ros.ros.images.partial_rig import StandIns, visible_cells
-from tggbc_ros.ros.images.pictures import Picture
 from tggbc_ros.ros.output.outputs import Outputs
 from tggbc_ros.ros.output.overlay_topics import OverlayOptions, Scene
 from tggbc_ros.ros.output.report import Identity, frame_report
 from tggbc_ros.ros.params import Settings
-from tggbc_ros.ros.plausibility import Look, RigCheck
+from tggbc_ros.ros.plausibility import RigCheck
 from tggbc_ros.ros.poses.ego_pose import EgoPose, SetGeometry
 from tggbc_ros.ros.poses.passes import Pass, Passes
+from tggbc_ros.ros.poses.pose_topics import PoseTopics
+from tggbc_ros.ros.poses.set_frame import SetFrames, impossible
 from tggbc_ros.ros.worker import NewestWorker
 
 Task: TypeAlias = tuple[Images, Pass]
@@ -57,7 +57,7 @@ class FrameLine:
         self._detector = detector
         self._identity = identity
         self._outputs = outputs
-        self._stand_ins = StandIns()
+        self._frames = SetFrames(settings.camera_names, detector.network.model.feature_size)
         self._resets: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._passes = Passes()
         self._pass_in_memory = 0
@@ -67,7 +67,9 @@ class FrameLine:
         self.last_step: StepReport | None = None
         self.last_missing: tuple[str, ...] = ()
         self.worker: NewestWorker[Task] = NewestWorker("inference", self._process, self._discard)
-        self.poses = EgoPose(node, settings, self.account, self.worker.stopping, calibration)
+        told = node.get_logger().warning, node.get_clock()
+        self.poses = EgoPose(settings, self.account, self.worker.stopping, calibration, *told)
+        self._pose_topics = PoseTopics(node, settings, self.poses)
         needed = detector.network.model if settings.jpeg_decode == "reduced" else None
         books = self.account, self._offer, self._would_infer, self.worker.stopping
         self.intake = Intake(node, current, needed, calibration, masks, *books)
@@ -78,7 +80,7 @@ class FrameLine:
         """Receive and infer no more; whether the set in work was finished within ``timeout_s``."""
         deadline_s = time.monotonic() + timeout_s
         self.intake.close()
-        self.poses.close()
+        self._pose_topics.close()
         ended = self.worker.stop(timeout_s)
         drawn = self._outputs.overlay.stop(max(0.0, deadline_s - time.monotonic()))
         if not ended:
@@ -142,12 +144,12 @@ class FrameLine:
         watch.lap("images")
         geometry = self._geometry(images)
         images = self.intake.without(images, geometry.unplaced)
-        impossible = self._impossible(images, pictures, geometry)
-        refused = {} if settings.allow_implausible_rig else impossible
+        implausible = impossible(self.rig_check, images, pictures, geometry)
+        refused = {} if settings.allow_implausible_rig else implausible
         images = self.intake.without(images, refused)
         self.intake.note_use(images, unusable | geometry.unplaced | refused)
         watch.lap("poses")
-        frame = self._frame(images, pictures, geometry)
+        frame = self._frames.make(images, pictures, geometry)
         boxes, step = self._step(frame, settings)
         self.account.note_reset(step.reset_cause)
         if self.worker.stopping.is_set():
@@ -170,39 +172,6 @@ class FrameLine:
     def _geometry(self, images: Images) -> SetGeometry:
         frame_ids = [image.message.header.frame_id for image in images.images]
         return self.poses.geometry(images.cameras, frame_ids, [image.stamp_ns for image in images.images])
-
-    def _impossible(
-        self, images: Images, pictures: Mapping[str, Picture], geometry: SetGeometry
-    ) -> dict[str, BadInputError]:
-        """The cameras whose calibration cannot be, and why; what is only odd is told in log and diagnostics."""
-        looks = {
-            camera: Look(
-                pictures[camera].pixels.shape[:2],
-                pictures[camera].intrinsics,
-                pictures[camera].told,
-                geometry.cam2base[camera],
-                image.message.header.frame_id,
-            )
-            for camera, image in zip(images.cameras, images.images, strict=True)
-        }
-        return {
-            found.camera: BadInputError("implausible_rig", f"{found.text}; allow_implausible_rig infers all the same")
-            for found in self.rig_check.check(looks, geometry.lidar2base)
-            if found.impossible and found.camera in looks
-        }
-
-    def _frame(self, images: Images, pictures: Mapping[str, Picture], geometry: SetGeometry) -> CameraFrame:
-        """All of it as the core takes it; raises BadInputError where it makes no sense."""
-        present, cameras = images.cameras, tuple(self.intake.feeds)
-        seen = {camera: pictures[camera] for camera in present}
-        views = {
-            camera: convert.View(picture.pixels, picture.intrinsics, geometry.lidar2cam[camera])
-            for camera, picture in seen.items()
-        }
-        masks = {camera: picture.cells for camera, picture in seen.items()}
-        cells = visible_cells(cameras, present, masks, self._detector.network.model.feature_size)
-        views = self._stand_ins.complete(cameras, views)
-        return convert.camera_frame(views, images.reference_ns, geometry.lidar2global, cells)
 
     def _step(self, frame: CameraFrame, settings: Settings) -> tuple[Boxes3D, StepReport]:
         """Between two frames: take over parameters and requests. Then infer."""

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from builtin_interfaces.msg import Time as TimeMessage
-from rclpy.clock import Clock
+from rclpy.time import Time
 
 from tggbc_ros.ros.drops import BadInputError
 
 NANOSECONDS = 1_000_000_000
+
+
+class TellsTime(Protocol):
+    """What is used of ``rclpy.clock.Clock``."""
+
+    def now(self) -> Time:
+        """The time when messages are received."""
 
 
 def nanoseconds(stamp: TimeMessage) -> int:
@@ -17,7 +26,7 @@ def nanoseconds(stamp: TimeMessage) -> int:
     return stamp.sec * NANOSECONDS + stamp.nanosec
 
 
-def image_time(stamp: TimeMessage, policy: str, clock: Clock) -> int:
+def image_time(stamp: TimeMessage, policy: str, clock: TellsTime) -> int:
     """When an image was taken, by `stamp_policy`: as its header says, or now on the node's clock.
 
     0 where nobody knows: a zero stamp, or a simulated clock that has not begun. Raises BadInputError as `nanoseconds`.
@@ -25,7 +34,7 @@ def image_time(stamp: TimeMessage, policy: str, clock: Clock) -> int:
     return clock.now().nanoseconds if policy == "receive" else nanoseconds(stamp)
 
 
-def pose_time(stamp: TimeMessage, policy: str, clock: Clock) -> int:
+def pose_time(stamp: TimeMessage, policy: str, clock: TellsTime) -> int:
     """The time of a pose: its header's, which images that were stamped on arrival meet on the node's clock.
 
     Only a zero stamp is replaced, with policy receive: localisation is older when it arrives than images are,

@@ -1,7 +1,8 @@
 """Make a network cheaper to run, without a label: ``python -m tggbc_ros.tools.compress keygate``.
 
 keygate fits the gate that chooses keys before the decoder begins (parameter start_ratio) to the decoder's attention,
-on the frames of a data set, of which no label is read, and writes it with the weights that it was fitted for.
+on the frames of a data set, of which no label is read, or of bags, and writes it with the weights that it was fitted
+for.
 latency measures how long every layer of the image encoder takes at every pair of widths (tools/compress_latency.py).
 """
 
@@ -9,25 +10,23 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
 from tggbc_ros import backends
 from tggbc_ros.compress import keygate
+from tggbc_ros.compress.drives import of_bags, of_split
 from tggbc_ros.compress.frames import Looked, look
 from tggbc_ros.core.checkpoint import GATE_PREFIX, read_state_dict
 from tggbc_ros.core.config import MODELS, PruningConfig, model_config
 from tggbc_ros.core.detector import Network
 from tggbc_ros.core.key_gate import KeyGate
 from tggbc_ros.core.network_file import history_of, shape_in, write_network
-from tggbc_ros.core.types import CameraFrame
-from tggbc_ros.data.nuscenes.dataset import NuScenes
-from tggbc_ros.data.records import Sample
+from tggbc_ros.ros.param_file import from_file
+from tggbc_ros.ros.params import Settings
 from tggbc_ros.tools import compress_latency
-
-LEAST_FRAMES = 8
 
 
 def fit_keygate(given: argparse.Namespace) -> KeyGate:
@@ -40,8 +39,7 @@ def fit_keygate(given: argparse.Namespace) -> KeyGate:
     if weights.is_dir():
         raise ValueError(f"checkpoint {weights} is an export: fit on the file with the weights, then export anew")
     network = backends.load_network("torch", model, given.checkpoint, given.device)
-    drives = _drives(given)
-    looked = _look(network, drives, given.frames)
+    looked = _look(network, given)
     fitted, judged = keygate.split(looked)
     cells = len(looked[0].features)
     rows, columns = model.feature_size
@@ -65,30 +63,17 @@ def write_with_weights(gate: KeyGate, weights: Path, out: Path) -> None:
     write_network(state, out, shape_in(weights, gate.model), history_of(weights))
 
 
-def _look(network: Network, drives: Sequence[Sequence[Sample]], most: int) -> list[Looked]:
-    """Evenly chosen drives, of at most so many frames, through the dense network."""
-    total = sum(map(len, drives))
-    step = max(1, -(-total // most))
-    drives = drives[::step] if len(drives) >= step else [drive[: max(1, most // len(drives))] for drive in drives]
-    total = sum(map(len, drives))
-    if total < LEAST_FRAMES:
-        raise ValueError(f"there are {total} usable sets of images, expected at least {LEAST_FRAMES}")
+def _look(network: Network, given: argparse.Namespace) -> list[Looked]:
+    """The drives that were asked for, through the dense network."""
+    if given.bag:
+        settings = from_file(given.params) if given.params else Settings()
+        drives, total = of_bags(given.bag, settings, network.model, given.frames), given.frames
+    elif given.data and given.split:
+        drives, total = of_split(given.data, given.version, given.split, given.sweeps, given.frames)
+    else:
+        raise ValueError("there is nothing to fit on, expected --data DIR --split NAME, or --bag BAG")
     with tqdm(total=total, unit="frame", desc="dense network", disable=None) as bar:
-        return look(network, (_frames(drive) for drive in drives), bar.update, PruningConfig.queries)
-
-
-def _frames(drive: Sequence[Sample]) -> Iterator[CameraFrame]:
-    for sample in drive:
-        yield sample.camera_frame()
-
-
-def _drives(given: argparse.Namespace) -> list[Sequence[Sample]]:
-    dataset = NuScenes(given.data, given.version)
-    read = dataset.sweeps if given.sweeps else dataset.samples
-    drives = [tuple(read(scene)) for scene in dataset.scene_names(given.split)]
-    if not any(drives):
-        raise ValueError(f"split {given.split!r} of {given.data} holds no set of images")
-    return [drive for drive in drives if drive]
+        return look(network, drives, bar.update, PruningConfig.queries)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -98,9 +83,12 @@ def _parser() -> argparse.ArgumentParser:
     add = gate.add_argument
     add("--model", choices=list(MODELS), required=True)
     add("--checkpoint", type=Path, metavar="FILE", help="weights; without, the model's own")
-    add("--data", type=Path, required=True, metavar="DIR", help="data set in nuScenes' v1.0 schema; no label is read")
+    source = gate.add_mutually_exclusive_group(required=True)
+    source.add_argument("--data", type=Path, metavar="DIR", help="data set in nuScenes' v1.0 schema; no label is read")
+    source.add_argument("--bag", type=Path, nargs="+", metavar="BAG", help="bags with images and poses instead")
     add("--version", metavar="NAME", help="which version, if there are several")
-    add("--split", required=True, metavar="NAME", help="official, or one of the version's splits.json")
+    add("--split", metavar="NAME", help="with --data: official, or one of the version's splits.json")
+    add("--params", type=Path, metavar="FILE", help="with --bag: the node's parameter file, for topics and frames")
     add("--sweeps", action="store_true", help="every set of images (12 Hz), not the keyframes alone")
     add("--out", type=Path, required=True, metavar="FILE.safetensors", help="for the weights and the gate")
     add("--frames", type=_positive, default=512, metavar="N", help="at most, of evenly chosen drives (%(default)s)")

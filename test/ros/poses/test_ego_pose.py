@@ -36,6 +36,7 @@ from tggbc_ros.ros.drops import Account, BadInputError
 from tggbc_ros.ros.images.camera_sync import BACKWARD_JUMP_NS
 from tggbc_ros.ros.params import CAMERAS, Settings
 from tggbc_ros.ros.poses.ego_pose import EgoPose, SetGeometry
+from tggbc_ros.ros.poses.pose_topics import PoseTopics
 
 MS = 1_000_000
 STAMPS_NS = [START_NS + offset * MS for offset in (3, 11, 19, 27, 35, 43)]
@@ -50,7 +51,10 @@ class Listener:
         self.node = LifecycleNode("listener", context=context)
         self.account = Account()
         self.stopping = threading.Event()
-        self.poses = EgoPose(self.node, Settings(**parameters), self.account, self.stopping, calibration or {})
+        told = self.node.get_logger().warning, self.node.get_clock()
+        settings = Settings(**parameters)
+        self.poses = EgoPose(settings, self.account, self.stopping, calibration or {}, *told)
+        self.topics = PoseTopics(self.node, settings, self.poses)
         self.executor = SingleThreadedExecutor(context=context)
         self.executor.add_node(self.node)
         self.thread = threading.Thread(target=self.executor.spin)

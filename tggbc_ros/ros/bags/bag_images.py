@@ -40,8 +40,9 @@ def bag_frames(path: Path, settings: Settings, model: ModelConfig, count: int, s
     left out. Matrices and poses of these frames mean nothing. Raises BagError where a camera has no images at all.
     """
     with open_bag(path) as bag:
-        cameras = [_camera(bag, name, settings) for name in settings.camera_names]
-        infos = _infos(bag, settings)
+        cameras = [find_camera(bag, name, settings) for name in settings.camera_names]
+        known = first_infos(bag, settings)
+        infos = {name: known.get(name) or _unknown() for name in settings.camera_names}
         pictures = Pictures(None, lambda name: infos[name], {}, EgoMasks({}, model), settings.images_rectified)
         edges = np.linspace(bag.start_ns, bag.end_ns, count + 1)
         drawn = np.random.default_rng(seed).uniform(edges[:-1], edges[1:])
@@ -53,28 +54,35 @@ def bag_frames(path: Path, settings: Settings, model: ModelConfig, count: int, s
                 yield _frame([seen[camera.name] for camera in cameras], settings.camera_names)
 
 
-def _camera(bag: Bag, name: str, settings: Settings) -> Camera:
+def find_camera(bag: Bag, name: str, settings: Settings) -> Camera:
+    """Where the bag has the images of a camera; raises BagError naming the topics with images where it has none."""
     topic = settings.image_topic.replace("{camera}", name)
     for kind, candidate in image_candidates(None, topic, settings.image_transport):
         type_name = f"sensor_msgs/msg/{kind.__name__}"
-        there = [c for c in bag.connections if c.topic == _absolute(candidate) and c.msgtype == type_name]
+        there = [c for c in bag.connections if c.topic == absolute(candidate) and c.msgtype == type_name]
         found = [connection for connection in there if connection.msgcount]
         if found:
             return Camera(name, kind, tuple(found))
     there = ", ".join(sorted({c.topic for c in bag.connections if "Image" in c.msgtype})) or "none"
-    raise BagError(f"bag {bag.path} has no images of {name} on {_absolute(topic)}; topics with images: {there}")
+    raise BagError(f"bag {bag.path} has no images of {name} on {absolute(topic)}; topics with images: {there}")
 
 
-def _infos(bag: Bag, settings: Settings) -> dict[str, CameraInfo]:
-    """By camera, its first CameraInfo; an empty one, which bends nothing, where there is none."""
-    topics = {_absolute(settings.camera_info_topic.replace("{camera}", name)): name for name in settings.camera_names}
-    asked = [c for c in bag.connections if c.topic in topics and c.msgtype == "sensor_msgs/msg/CameraInfo"]
+def info_connections(bag: Bag, settings: Settings) -> dict[str, list[Connection]]:
+    """By camera, where its CameraInfo is."""
+    topics = {name: absolute(settings.camera_info_topic.replace("{camera}", name)) for name in settings.camera_names}
+    there = [c for c in bag.connections if c.msgtype == "sensor_msgs/msg/CameraInfo"]
+    return {name: [c for c in there if c.topic == topic] for name, topic in topics.items()}
+
+
+def first_infos(bag: Bag, settings: Settings) -> dict[str, CameraInfo]:
+    """By camera, its first CameraInfo, where there is one."""
     infos: dict[str, CameraInfo] = {}
-    for connection in asked:
-        for _, _, data in bag.messages([connection]):
-            infos.setdefault(topics[connection.topic], deserialize_message(data, CameraInfo))
-            break
-    return {name: infos.get(name) or _unknown() for name in settings.camera_names}
+    for name, connections in info_connections(bag, settings).items():
+        if connections:
+            for _, _, data in bag.messages(connections):
+                infos[name] = deserialize_message(data, CameraInfo)
+                break
+    return infos
 
 
 def _unknown() -> CameraInfo:
@@ -107,5 +115,6 @@ def _frame(seen: Sequence[Picture], names: Sequence[str]) -> CameraFrame:
     return CameraFrame(tuple(picture.pixels for picture in seen), rig, 0, np.eye(4))
 
 
-def _absolute(topic: str) -> str:
+def absolute(topic: str) -> str:
+    """As a bag names it."""
     return f"/{topic.lstrip('/')}"

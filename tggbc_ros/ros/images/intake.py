@@ -17,6 +17,7 @@ from tggbc_ros.ros.images.camera_sync import CameraSync, ImageSet, Stored
 from tggbc_ros.ros.images.camera_topics import CameraTopics
 from tggbc_ros.ros.images.ego_mask import EgoMasks
 from tggbc_ros.ros.images.image_decoder import Decoding, ImageDecoder
+from tggbc_ros.ros.images.partial_rig import left_over
 from tggbc_ros.ros.images.pictures import Message, Picture, Pictures
 from tggbc_ros.ros.images.source_choice import LACKS_COLOURS, UNUSABLE
 from tggbc_ros.ros.params import Settings
@@ -120,11 +121,7 @@ class Intake:
         """The set without the cameras of ``errors``; raises the first of these where too few are left."""
         for camera, error in errors.items():
             self.feeds[camera].note_error(str(error), time.monotonic())
-        left = images.only([camera for camera in images.cameras if camera not in errors])
-        if errors and len(left.cameras) < self._current().fewest_cameras:
-            camera, error = next(iter(errors.items()))
-            raise BadInputError(error.cause, f"{camera}: {error}")
-        return left
+        return left_over(images, errors, self._current().fewest_cameras)
 
     def note_use(self, images: Images, left_out: Mapping[str, BadInputError]) -> None:
         """A set goes on with the cameras it has; the images of others are lost."""

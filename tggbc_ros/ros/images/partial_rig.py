@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from tggbc_ros.core.visible import Mask
 from tggbc_ros.ros.convert import View
+from tggbc_ros.ros.drops import BadInputError
+from tggbc_ros.ros.images.camera_sync import ImageSet
+
+Message = TypeVar("Message")
 
 
 class StandIns:
@@ -25,6 +30,15 @@ class StandIns:
         self._last |= {camera: blank(view) for camera, view in views.items()}
         other = next(iter(views))
         return {camera: views.get(camera) or self._last.get(camera) or self._last[other] for camera in cameras}
+
+
+def left_over(images: ImageSet[Message], errors: Mapping[str, BadInputError], fewest: int) -> ImageSet[Message]:
+    """The set without the cameras of ``errors``; raises the first of these where fewer than ``fewest`` are left."""
+    left = images.only([camera for camera in images.cameras if camera not in errors])
+    if errors and len(left.cameras) < fewest:
+        camera, error = next(iter(errors.items()))
+        raise BadInputError(error.cause, f"{camera}: {error}")
+    return left
 
 
 def blank(view: View) -> View:

@@ -6,15 +6,13 @@ import math
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import Pose, Transform, TransformStamped
 from nav_msgs.msg import Odometry
-from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
 from tf2_msgs.msg import TFMessage
 
@@ -25,8 +23,7 @@ from tggbc_ros.ros.drops import Account, BadInputError
 from tggbc_ros.ros.images.camera_sync import BACKWARD_JUMP_NS
 from tggbc_ros.ros.params import Settings
 from tggbc_ros.ros.poses.tf_buffer import TransformBuffer, open_buffer
-from tggbc_ros.ros.small_messages import subscribe_to_many
-from tggbc_ros.ros.stamps import nanoseconds, pose_time
+from tggbc_ros.ros.stamps import TellsTime, nanoseconds, pose_time
 
 POLL_S = 0.005
 LATEST = Time()
@@ -54,18 +51,21 @@ class EgoPose:
     """Keeps transforms as they come; answers from another thread, waiting for those on their way.
 
     Transforms that cannot be used are counted in ``account``. ``stopping`` ends a wait early. ``calibration``
-    says by camera name where those sit whose frames TF does not know.
+    says by camera name where those sit whose frames TF does not know. warn: as a ROS logger's. clock: for poses whose
+    stamp is zero.
     """
 
     def __init__(
         self,
-        node: LifecycleNode,
         settings: Settings,
         account: Account,
         stopping: threading.Event,
         calibration: Mapping[str, CameraCalibration],
+        warn: Callable[..., object],
+        clock: TellsTime,
     ) -> None:
-        self._node = node
+        self._warn = warn
+        self._clock = clock
         self._settings = settings
         self._account = account
         self._stopping = stopping
@@ -80,22 +80,9 @@ class EgoPose:
         self.fixed: dict[str, str] = {}
         """Sensors whose mounting is not from TF, for want of it, and from where instead."""
         self._unplaced: frozenset[str] = frozenset()
-        any_publisher = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
-        latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self._subscriptions = [
-            subscribe_to_many(node, TFMessage, "/tf", self._on_tf, QoSProfile(depth=100)),
-            node.create_subscription(TFMessage, "/tf_static", self._on_tf_static, latched),
-        ]
         self._ego = self._tf
         if settings.ego_pose_source == "odom":
             self._ego, _ = open_buffer(settings.pose_cache_s)
-            topic = settings.odometry_topic
-            self._subscriptions.append(subscribe_to_many(node, Odometry, topic, self._on_odometry, any_publisher))
-
-    def close(self) -> None:
-        """Receive no more."""
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
 
     def clock_went_back(self, now_ns: int) -> None:
         """The node's clock fell back to ``now_ns``: poses from later are of a past that is over."""
@@ -173,7 +160,7 @@ class EgoPose:
             if fixed is None:
                 raise
             if sensor not in self.fixed:
-                self._node.get_logger().warning(f"{error}; mounting of {sensor} from the {source} instead")
+                self._warn(f"{error}; mounting of {sensor} from the {source} instead")
             self.fixed[sensor] = source
             return fixed
         self.fixed.pop(sensor, None)
@@ -209,21 +196,24 @@ class EgoPose:
         latest_ns = Time.from_msg(latest.header.stamp).nanoseconds
         return "pose_expired" if latest_ns > when.nanoseconds else "pose_timeout"
 
-    def _on_tf(self, message: TFMessage) -> None:
+    def take_tf(self, message: TFMessage) -> None:
+        """What came on /tf."""
         for transform in message.transforms:
             if self._is_usable(transform):
                 self._parents[transform.child_frame_id] = transform.header.frame_id
                 self._last[transform.child_frame_id] = transform
                 self._store(self._tf, transform)
 
-    def _on_tf_static(self, message: TFMessage) -> None:
+    def take_tf_static(self, message: TFMessage) -> None:
+        """What came on /tf_static."""
         for transform in message.transforms:
             if self._is_usable(transform):
                 self._parents[transform.child_frame_id] = transform.header.frame_id
                 self._last.pop(transform.child_frame_id, None)
                 self._tf.set_transform_static(transform, "tf_static")
 
-    def _on_odometry(self, message: Odometry) -> None:
+    def take_odometry(self, message: Odometry) -> None:
+        """What came on `odometry_topic`; it is asked only where that is the source of the ego pose."""
         settings = self._settings
         if message.child_frame_id not in ("", settings.base_frame):
             self._refuse("odometry_bad_frame", f"pose of {message.child_frame_id!r}, expected {settings.base_frame!r}")
@@ -245,7 +235,7 @@ class EgoPose:
 
         Time has gone back (a bag began again) where a frame that carries the ego pose says so twice in a row.
         """
-        stamp_ns = pose_time(transform.header.stamp, self._settings.stamp_policy, self._node.get_clock())
+        stamp_ns = pose_time(transform.header.stamp, self._settings.stamp_policy, self._clock)
         transform.header.stamp = Time(nanoseconds=stamp_ns).to_msg()
         frame, newest_ns = transform.child_frame_id, self._newest_ns[id(buffer)]
         held = self._held.pop(frame, None) if buffer is self._ego else None
@@ -322,7 +312,7 @@ class EgoPose:
 
     def _refuse(self, cause: str, detail: str) -> None:
         self._account.drop(cause)
-        self._node.get_logger().warning(f"{cause}: {detail}", throttle_duration_sec=5.0)
+        self._warn(f"{cause}: {detail}", throttle_duration_sec=5.0)
 
 
 def matrix_of(transform: Transform) -> Array:
