@@ -1,6 +1,6 @@
 """A cut network learns again: the same steps on the same frames for whatever is to be compared.
 
-In two parts. First backbone and neck alone learn the dense network's features, which costs a tenth of a step that
+In two parts. First backbone and neck alone learn the dense network's features, which costs a small part of a step that
 detects; then, if asked, everything learns from labels and from the dense network's answers. The control is the dense
 network tuned likewise: its features are its own already, so the first part is none of its. Without it one would take
 for the method's what more training gives.
