@@ -29,7 +29,7 @@ from bench.measure import load_average, median
 from bench.table import text_table
 from tggbc_ros import backends
 from tggbc_ros.backends.exported import ExportedNetwork
-from tggbc_ros.core import pruning
+from tggbc_ros.core import pruning as scoring
 from tggbc_ros.core.config import MODELS, ModelConfig, PruningConfig
 from tggbc_ros.core.detector import Detector, Network
 from tggbc_ros.core.threads import without_helpers
@@ -54,9 +54,9 @@ class Parts:
     decodes: Times
 
 
-def measure_parts(network: Network, keep_ratio: float, frames: int) -> Parts:
+def measure_parts(network: Network, pruning: PruningConfig, frames: int) -> Parts:
     """Frames through a detector, then its last decode again and again."""
-    detector, stages, given = Detector(network, PruningConfig(keep_ratio)), defaultdict(list), []
+    detector, stages, given = Detector(network, pruning), defaultdict(list), []
     decode = network.decode
 
     def observed(*arguments: Any) -> Any:
@@ -133,7 +133,7 @@ def _clocked(network: Network) -> Iterator[Times]:
 
         return run
 
-    with mock.patch.multiple(pruning, **{name: clocked(name, getattr(pruning, name)) for name in (*SCORING, "trim")}):
+    with mock.patch.multiple(scoring, **{name: clocked(name, getattr(scoring, name)) for name in (*SCORING, "trim")}):
         if not isinstance(network, ExportedNetwork):  # torch's layers are calls of each other, no graphs
             yield times
             return
@@ -152,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in options.backends:
         network = _load(name, model)
         for keep in options.keep:
-            parts = measure_parts(network, keep, options.frames)
+            parts = measure_parts(network, PruningConfig(keep, queries=options.queries), options.frames)
             print(f"\n{model.name}, {name}, keep ratio {keep:g}")
             for title, times in (("stage", parts.stages), ("of decode", parts.calls), ("decode", parts.decodes)):
                 print(text_table((title, "ms", "a frame"), _lines(times, options.frames)))
@@ -175,6 +175,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--model", choices=list(MODELS), default="demo")
     add("--backends", nargs="+", choices=list(backends.BACKENDS), default=["torch", "onnxruntime", "openvino_int8"])
     add("--keep", nargs="+", type=float, default=[1.0, 0.3], metavar="RATIO")
+    add("--queries", type=int, default=PruningConfig.queries, metavar="K", help="at most so many vote (%(default)s)")
     add("--frames", type=int, default=40, metavar="N")
     add("--threads", type=int, metavar="N", help="on a CPU (default torch's own)")
     return parser

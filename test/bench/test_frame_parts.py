@@ -8,12 +8,13 @@ from tiny_model import SMALL
 
 from bench import frame_parts
 from tggbc_ros.backends.torch_backend import TorchNetwork
+from tggbc_ros.core.config import PruningConfig
 
 
 @pytest.mark.parametrize(("keep_ratio", "trims"), [(1.0, 0), (0.3, 1)])
 def test_each_part_has_a_time_of_each_frame(keep_ratio: float, trims: int) -> None:
     threads = torch.get_num_threads()
-    parts = frame_parts.measure_parts(TorchNetwork.load(SMALL, None, "cpu"), keep_ratio, frames=2)
+    parts = frame_parts.measure_parts(TorchNetwork.load(SMALL, None, "cpu"), PruningConfig(keep_ratio), frames=2)
     assert torch.get_num_threads() == threads
     assert {len(each) for each in parts.stages.values()} == {2}
     assert list(parts.decodes) == [
