@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from tggbc_ros.core.checkpoint import build_network, load_checkpoint
+from tggbc_ros.backends import SHIPPED_WEIGHTS
+from tggbc_ros.core.checkpoint import build_network, load_checkpoint, read_gate_state
 from tggbc_ros.core.config import DEMO
+from tggbc_ros.core.key_gate import KeyGate
 from tggbc_ros.core.model import StreamPETR
 from tggbc_ros.core.network_file import history_of, write_network
 from tggbc_ros.core.shape import resnet
@@ -162,6 +164,33 @@ def test_a_slim_network_learns_from_the_one_it_was_cut_from(
     assert "stage encoder has nothing to learn from, expected --distil-from FILE" in said[0]
     assert "but stage head has no teacher, expected encoder or joint" in said[1]
     assert f"checkpoint {stranger} does not fit" in said[2]
+
+
+def test_a_key_gate_goes_along_and_is_said_to_be_old(
+    drive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From a file, from the stage's folder, and resumed."""
+    gate = {f"key_gate.{name}": each.half() for name, each in KeyGate(DEMO, 6, 2).state_dict().items()}
+    file = tmp_path / "gated.safetensors"
+    write_network({**StreamPETR(DEMO).state_dict(), **gate}, file)
+    assert run(drive, tmp_path, "dense", "--begin-from", str(file), "--stop-at", "1") == 0
+    assert run(drive, tmp_path, "dense", "--resume") == 0
+    assert run(drive, tmp_path, "joint", "--begin-from", str(tmp_path / "dense")) == 0
+    tuned = tmp_path / "joint" / train.WEIGHTS_FILE
+    assert f"{tuned} has the key gate of before the training: fit one anew" in capsys.readouterr().out
+    assert all(torch.equal(each, gate[f"key_gate.{name}"]) for name, each in read_gate_state(tuned).items())
+    assert run(drive, tmp_path, "joint") == 0
+    assert not read_gate_state(tuned)
+
+
+def test_without_a_source_a_shipped_model_begins_in_the_shape_of_its_weights(
+    drive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape = resnet("basic", (1, 1, 1, 1), width=8)
+    write_network(StreamPETR(replace(DEMO, shape=shape)).state_dict(), tmp_path / "shipped.safetensors", shape)
+    monkeypatch.setitem(SHIPPED_WEIGHTS, "demo", tmp_path / "shipped.safetensors")
+    assert run(drive, tmp_path, "dense") == 0
+    assert build_network(DEMO, tmp_path / "dense" / train.WEIGHTS_FILE)[0].model.shape == shape
 
 
 def test_a_networks_note_that_is_none_is_named(drive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

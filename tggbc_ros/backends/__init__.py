@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tggbc_ros.backends import onnxruntime_backend, openvino_backend, tensorrt_backend
 from tggbc_ros.backends.torch_backend import TorchNetwork
+from tggbc_ros.core.checkpoint import fitting
 from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.core.detector import Network
 from tggbc_ros.core.key_gate import KeyGate, load_gate
@@ -28,6 +29,12 @@ WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 SHIPPED_WEIGHTS = {"demo": WEIGHTS / "demo_model.safetensors"}
 """Weights that come with the package, by model; trained on synthetic drives only (weights/README.md). Their key gate is
 in the file, their encoder in int8 beside it (`export.cache.quantised_encoder`)."""
+
+
+def as_shipped(model: ModelConfig) -> ModelConfig:
+    """The model with the shape of the weights that it ships with, if it ships any."""
+    shipped = SHIPPED_WEIGHTS.get(model.name)
+    return fitting(model, shipped) if shipped else model
 
 
 def load_network(

@@ -29,7 +29,7 @@ from tggbc_ros.training.frames import FrameTable
 from tggbc_ros.training.loop import STATE_FILE, Loop, LoopConfig
 from tggbc_ros.training.parallel import Crew
 from tggbc_ros.training.tasks import EncoderTask, Net, StreamTask, Task, TaskConfig
-from tggbc_ros.training.weights import WEIGHTS_FILE, begin_from, export
+from tggbc_ros.training.weights import WEIGHTS_FILE, begin_from, export, gate_at
 
 TUNING_FILE = "tuning.json"
 """What a run's folder was made of."""
@@ -95,7 +95,7 @@ def tune(
     _learn_features(net, teacher, table, tuning if sha256(dense) != sha256(begin) else replace(tuning, steps=0), folder)
     _learn_all(net, teacher, table, tuning, folder)
     step = {"step": "tune", **asdict(tuning), "frames": len(table)}
-    export(net.detector, weights, (*history_of(begin), step))
+    export(net.detector, weights, (*history_of(begin), step), gate_at(begin))
     return weights
 
 

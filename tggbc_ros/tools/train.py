@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from tggbc_ros.backends import as_shipped
 from tggbc_ros.backends.torch_backend import find_device
 from tggbc_ros.core.checkpoint import build_network
 from tggbc_ros.core.config import MODELS, ModelConfig, PruningConfig, model_config
@@ -33,7 +34,7 @@ from tggbc_ros.training.prepare import prepare
 from tggbc_ros.training.schedule import KeepRamp
 from tggbc_ros.training.score import Score, evaluate
 from tggbc_ros.training.tasks import DenseTask, EncoderTask, Net, StreamTask, TaskConfig
-from tggbc_ros.training.weights import WEIGHTS_FILE, begin_from, export, network_at, note_network
+from tggbc_ros.training.weights import WEIGHTS_FILE, begin_from, export, gate_at, network_at, note_gate, note_network
 
 SCORES_FILE = "scores.csv"
 
@@ -122,6 +123,8 @@ def train(options: argparse.Namespace) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if crew.leads:
         note_network(model, history, folder)
+        if not options.resume:
+            note_gate(gate_at(options.begin_from) if options.begin_from else {}, folder)
     net = _network(options, table, model).to(device, memory_format=torch.channels_last)
     task = _task(options, net, table, device, crew)
     loop = Loop(task, _loop_config(options, stage), folder, _trained(net, options.stage), crew)
@@ -132,10 +135,17 @@ def train(options: argparse.Namespace) -> None:
         scorer = _scorer(loop, options, validation, device)
     loop.run(options.stop_at, scorer)
     if crew.leads:
-        export(loop.average.module.detector, folder / WEIGHTS_FILE, history)
+        _export(loop, folder, history)
     if validation is not None:
         _say_scores(loop.average.module, options, validation, device)
     parallel.leave(crew)
+
+
+def _export(loop: Loop, folder: Path, history: History) -> None:
+    gate = gate_at(folder)
+    export(loop.average.module.detector, folder / WEIGHTS_FILE, history, gate)
+    if gate:
+        print(f"{folder / WEIGHTS_FILE} has the key gate of before the training: fit one anew, tools.compress keygate")
 
 
 def _task(
@@ -221,7 +231,7 @@ def _look_up(options: argparse.Namespace) -> tuple[ModelConfig, History]:
     """What the network looks like, and what was done to it, this stage included if something was."""
     model, source = model_config(options.model), _source(options)
     if source is None:
-        return model, ()
+        return as_shipped(model), ()
     model, history = network_at(model, source)
     if history and not options.resume:
         step = {"step": "tune", "stage": options.stage, "steps": options.steps, "data": options.split}

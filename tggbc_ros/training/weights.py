@@ -8,11 +8,12 @@ from pathlib import Path
 
 import torch
 
-from tggbc_ros.core.checkpoint import fitting, load_into, read_state_dict
+from tggbc_ros.core.checkpoint import GATE_PREFIX, fitting, load_into, read_gate_state, read_state_dict
 from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.core.model import StreamPETR
 from tggbc_ros.core.network_file import History, as_history, history_of, write_network
 from tggbc_ros.core.shape import from_data
+from tggbc_ros.core.wrappings import State
 from tggbc_ros.data.nuscenes.tables import read_json
 from tggbc_ros.training.loop import STATE_FILE
 from tggbc_ros.training.tasks import Net
@@ -20,6 +21,7 @@ from tggbc_ros.training.tasks import Net
 WEIGHTS_FILE = "weights.safetensors"
 """In the folder of a run that ended: the averaged weights."""
 
+GATE_FILE = "key_gate.safetensors"
 NETWORK_FILE = "network.json"
 """In the folder of a run whose network was cut: its backbone's shape, and what was done to it."""
 
@@ -71,9 +73,28 @@ def begin_from(net: Net, path: Path) -> None:
     net.load_state_dict(average)
 
 
-def export(detector: StreamPETR, path: Path, history: History = ()) -> None:
-    """Write a detector's weights as float16 safetensors, its own key names, with its shape and history."""
+def gate_at(path: Path) -> dict[str, torch.Tensor]:
+    """The key gate (core/key_gate.py) that came with the network of a run's folder, or of a checkpoint; maybe none."""
+    file = path / GATE_FILE if path.is_dir() else path
+    return read_gate_state(file) if file.is_file() else {}
+
+
+def note_gate(gate: State, folder: Path) -> None:
+    """Leave what `gate_at` reads in a run's folder."""
+    if not gate:
+        (folder / GATE_FILE).unlink(missing_ok=True)
+        return
+    write_network({f"{GATE_PREFIX}{name}": value for name, value in gate.items()}, folder / GATE_FILE)
+
+
+def export(detector: StreamPETR, path: Path, history: History = (), gate: State | None = None) -> None:
+    """Write a detector's weights as float16 safetensors, its own key names, with its shape and history.
+
+    gate: the key gate that it had before. Training leaves that as it was, though features move away below it: it goes
+    along because an old gate was seen to choose better than none, and can be fitted anew (docs/slim.md).
+    """
     state = {name: _half(value) for name, value in detector.state_dict().items()}
+    state |= {f"{GATE_PREFIX}{name}": _half(value) for name, value in (gate or {}).items()}
     write_network(state, path, detector.model.shape, history)
 
 
