@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "ros": {"core", "backends", "data", "drawing", "ros", "msg"},
     "training": {"core", "data", "training"},
     "evaluation": {"core", "backends", "data", "drawing", "evaluation"},
-    "compress": {"core", "backends", "data", "training", "evaluation", "export", "ros", "compress"},
+    "compress": {"core", "backends", "data", "drawing", "training", "evaluation", "export", "ros", "compress"},
     "showcase": {"core", "data", "drawing", "evaluation", "ros", "showcase"},
     "mmdet3d_plugin": {"core", "data", "training", "mmdet3d_plugin"},
     "tools": {

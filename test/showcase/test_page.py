@@ -9,8 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from tggbc_ros.drawing.page_parts import Figure, number
 from tggbc_ros.evaluation.results import Row
-from tggbc_ros.showcase.page import Figure, Report, number, write_page
+from tggbc_ros.showcase.page import Report, write_page
 
 
 class Page(HTMLParser):

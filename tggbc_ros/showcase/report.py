@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from tggbc_ros.data.drive.config import SAMPLE_RATE_HZ
+from tggbc_ros.drawing.page_parts import Figure
 from tggbc_ros.evaluation.results import Row
 from tggbc_ros.showcase.film import SPEED_UP
-from tggbc_ros.showcase.page import Figure, Report
+from tggbc_ros.showcase.page import Report
 from tggbc_ros.showcase.plan import BAG, DETECTIONS, DRIVE, FILM, KEYS, PLOT, SCORES, SPLIT, Plan
 
 FEW_KEYS = 3000

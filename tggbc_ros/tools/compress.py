@@ -1,5 +1,6 @@
-"""Make a network cheaper to run, without a label: ``python -m tggbc_ros.tools.compress keygate``.
+"""Make a network cheaper to run: ``python -m tggbc_ros.tools.compress keygate | latency | slim``.
 
+slim makes a network with a smaller image encoder (docs/slim.md), stage by stage; the next call goes on where one ended.
 keygate fits the gate that chooses keys before the decoder begins (parameter start_ratio) to the decoder's attention,
 on the frames of a data set, of which no label is read, or of bags, and writes it with the weights that it was fitted
 for.
@@ -19,6 +20,7 @@ from tggbc_ros import backends
 from tggbc_ros.compress import keygate
 from tggbc_ros.compress.drives import of_bags, of_split
 from tggbc_ros.compress.frames import Looked, look
+from tggbc_ros.compress.slim import command as slim
 from tggbc_ros.core.checkpoint import GATE_PREFIX, read_state_dict
 from tggbc_ros.core.config import MODELS, PruningConfig, model_config
 from tggbc_ros.core.detector import Network
@@ -101,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--device", default="auto", help="cpu, cuda, cuda:1 or auto (default)")
     gate.set_defaults(run=fit_keygate)
     compress_latency.add_parser(jobs)
+    slim.register(jobs)
     return parser
 
 
@@ -116,9 +119,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     try:
         given.run(given)
-    except (OSError, ValueError, ImportError, FloatingPointError) as error:
+    except (OSError, ValueError, ImportError, ArithmeticError) as error:
         print(f"compress: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("compress: interrupted; the same command goes on from what is done", file=sys.stderr)
+        return 130
     return 0
 
 
