@@ -30,6 +30,7 @@ from tggbc_ros.core.checkpoint import build_network
 from tggbc_ros.core.config import MODELS, ModelConfig, PruningConfig
 from tggbc_ros.core.detector import Detector, Network
 from tggbc_ros.core.types import StepReport
+from tggbc_ros.export.quantisation import quantisable
 
 ON_A_CPU = ("torch", "onnxruntime", "openvino", "openvino_bf16", "openvino_int8")
 NETWORK = ("encode", "embed", "decode")
@@ -74,7 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         expect_one(options.models, options.checkpoint)
         for name in tqdm(options.models, desc="models", unit="model", disable=None):
-            given = MODELS[name], options.backends, options.device, options.repeats
+            names = [each for each in options.backends if each != "openvino_int8" or quantisable(MODELS[name])]
+            given = MODELS[name], names, options.device, options.repeats
             rows += measure_backends(*given, checkpoint=options.checkpoint)
     except (ValueError, ImportError) as error:
         print(f"bench: {error}", file=sys.stderr)

@@ -124,6 +124,18 @@ def test_the_shipped_one_sees_what_the_shipped_weights_see(name: str) -> None:
     assert error(features(quantised_encoder(weights), images[0].numpy()), expected) < 2.0**-3
 
 
+def test_a_vision_transformer_is_refused_in_one_line(tmp_path: Path) -> None:
+    make, said = (
+        take_quantised(tmp_path / "any.onnx"),
+        "model demo_vit cannot be exported in int8: its backbone eva02_demo",
+    )
+    with pytest.raises(ExportError, match=said) as caught:
+        export(model_config("demo_vit"), None, tmp_path / "out", "int8", quantise=make)
+    assert "\n" not in str(caught.value) and not (tmp_path / "out").exists()
+    with pytest.raises(ExportError, match=said):
+        load_network("openvino_int8", model_config("demo_vit"), None, "cpu", allow_random_weights=True)
+
+
 def test_what_each_layer_costs(tiny_int8_export: Path, tiny_export: Path) -> None:
     costs = layer_costs(tiny_export / "encoder.onnx", tiny_int8_export / "encoder_int8.onnx", IMAGES[:2])
     *layers, whole = costs

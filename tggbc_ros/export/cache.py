@@ -13,6 +13,7 @@ from tggbc_ros.core.checkpoint import CheckpointError, sha256
 from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.export.exporter import export, require_libraries, take_quantised
 from tggbc_ros.export.manifest import EXPORT_COMMAND, ExportError, Manifest, read
+from tggbc_ros.export.quantisation import expect_quantisable
 
 PACKAGE = Path(__file__).resolve().parents[1]
 MADE_BY = ("core", "export")
@@ -27,7 +28,7 @@ def cache_folder() -> Path:
 
 
 def quantised_encoder(checkpoint: Path) -> Path:
-    """Where a checkpoint's encoder in int8 lies, if it has one: model demo's is shipped."""
+    """Where a checkpoint's encoder in int8 lies, if it has one: that of a shipped model is shipped."""
     return checkpoint.with_name(f"{checkpoint.stem}_encoder_int8.onnx")
 
 
@@ -40,6 +41,8 @@ def cached_export(model: ModelConfig, checkpoint: Path | None, precision: str = 
     """
     if checkpoint is not None and not checkpoint.is_file():
         raise CheckpointError(f"checkpoint {checkpoint} does not exist")
+    if precision == "int8":
+        expect_quantisable(model)
     quantised = quantised_encoder(checkpoint) if checkpoint and precision == "int8" else None
     if precision == "int8" and not (quantised and quantised.is_file()):
         raise ExportError(

@@ -20,7 +20,7 @@ from tggbc_ros.export import manifest as manifests
 from tggbc_ros.export.calibration import Calibration, Images
 from tggbc_ros.export.graphs import CAMERAS, KEYS, PRECISIONS, Graph, make_graphs
 from tggbc_ros.export.manifest import GATE_FILE, SIGNED, ExportError, GraphFile, Manifest
-from tggbc_ros.export.quantisation import encoder_hash, quantise, said_of, write_signed
+from tggbc_ros.export.quantisation import encoder_hash, expect_quantisable, quantise, said_of, write_signed
 
 OPSET = 18
 LIBRARIES = ("onnx", "onnxscript")
@@ -53,6 +53,8 @@ def export(
         raise ValueError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")
     if (precision == "int8") != (quantise is not None):
         raise ValueError("precision int8 needs images to calibrate on, and no other does")
+    if precision == "int8":
+        expect_quantisable(model)
     if folder.exists():
         raise FileExistsError(f"{folder} is there already: remove it, or name another folder")
     require_libraries()

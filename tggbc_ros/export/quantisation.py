@@ -19,12 +19,28 @@ from typing import Any
 
 import numpy as np
 
+from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.core.model import StreamPETR
+from tggbc_ros.core.shape import PRESETS
 from tggbc_ros.export.calibration import USUAL, Calibration, Images, parse
 from tggbc_ros.export.manifest import ExportError
 
 MADE_OF = "tggbc_ros.encoder"
 CALIBRATED_ON = "tggbc_ros.calibration"
+
+
+def quantisable(model: ModelConfig) -> bool:
+    """Whether the encoder is one of convolutions. A vision transformer's is not: see `expect_quantisable`."""
+    return model.backbone in PRESETS
+
+
+def expect_quantisable(model: ModelConfig) -> None:
+    """Raise ExportError for an encoder that is not worth anything in eight bits (docs/vit.md)."""
+    if not quantisable(model):
+        raise ExportError(
+            f"model {model.name} cannot be exported in int8: its backbone {model.backbone} is a vision transformer, "
+            "whose features engines get wrong in eight bits; export it in fp32, which openvino_bf16 runs, too"
+        )
 
 
 def require_library() -> None:

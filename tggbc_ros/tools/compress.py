@@ -52,7 +52,7 @@ def fit_keygate(given: argparse.Namespace) -> KeyGate:
         f"fitted on {len(fitted)} frames; on {quality.frames} others: rank correlation {quality.rank_correlation:.3f}, "
         f"importance held by the top 0.3 {quality.held:.3f}"
     )
-    if network.gate is not None:
+    if network.gate is not None and network.gate.cameras == gate.cameras:
         before = keygate.judge(network.gate, judged)
         print(f"the gate before: {before.rank_correlation:.3f}, {before.held:.3f}")
     write_with_weights(gate, weights, given.out)

@@ -41,6 +41,7 @@ from tggbc_ros.export.calibration import FRAMES
 from tggbc_ros.export.exporter import Quantise, export, quantise_on
 from tggbc_ros.export.graphs import PRECISIONS
 from tggbc_ros.export.layers import cost_table, layer_costs
+from tggbc_ros.export.quantisation import expect_quantisable
 from tggbc_ros.export.quantisation import require_library as require_nncf
 from tggbc_ros.ros.param_file import from_file
 from tggbc_ros.ros.params import Settings
@@ -76,6 +77,7 @@ def make(options: argparse.Namespace) -> int:
 
 def _quantise(options: argparse.Namespace, model: ModelConfig) -> Quantise:
     """Read the images to calibrate on, before anything is exported."""
+    expect_quantisable(model)
     require_nncf()
     with tqdm(total=options.frames, unit="frame", desc="reading images", disable=None) as bar:
         if options.calibrate_bag:
