@@ -65,7 +65,7 @@ def compare(table: LatencyTable, model: ModelConfig, engine: str, count: int, se
     shapes = [table.shape, *random_shapes(table.shape, table.step, count, seed)]
     if known := {each.shape for each in table.fit.encoders} & set(map(to_json, shapes[1:])):
         raise ValueError(f"seed {seed} draws {len(known)} shapes that the table was fitted to: choose another")
-    times = encoder_times_ms(open_engine(engine, model, table.setting.cameras), shapes, range(len(shapes)))
+    times = encoder_times_ms(open_engine(engine, model, table.setting.cameras), shapes)
     return [
         _row(table, index, shape, ms, times[0]) for index, (shape, ms) in enumerate(zip(shapes, times, strict=True))
     ]

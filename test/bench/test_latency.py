@@ -16,7 +16,7 @@ class Engine:
     def times_us(self, sheet, repeats):
         return [float(each.out * each.into) for each in sheet]
 
-    def encoder(self, shape, seed):
+    def encoder(self, shape):
         return lambda: None
 
 

@@ -40,7 +40,7 @@ def test_an_engine_times_layers_and_whole_encoders(name):
     sheet = [Lone(Kind(3, 1, 16, 24), 8, 8), Lone(Kind(1, 2, 16, 24), 16, 8), Lone(Kind(7, 2, 64, 96), 8, 3)]
     times = engine.times_us(sheet, 2)
     assert len(times) == 3 and all(0.0 < us < 1e6 for us in times)
-    engine.encoder(BOTTLENECK, 1)()
+    engine.encoder(BOTTLENECK)()
 
 
 def test_an_engine_that_is_none_is_named():
@@ -52,7 +52,7 @@ def test_an_engine_that_is_none_is_named():
 def test_the_graph_that_is_timed_is_the_one_that_is_exported(family, tmp_path: Path):
     model = MODELS[family]
     assert model.shape is not None
-    made = encoder(model.shape, model.embed_dims, model.image_size, False, 0)
+    made = encoder(model.shape, model.embed_dims, model.image_size, False)
     onnx.checker.check_model(made, full_check=True)
     assert _steps(made) == _steps(_exported(model, tmp_path))
 
@@ -65,7 +65,7 @@ def test_its_quantisers_are_where_nncf_puts_them(family):
 
     model = MODELS[family]
     assert model.shape is not None
-    plain, made = (encoder(model.shape, model.embed_dims, model.image_size, flag, 0) for flag in (False, True))
+    plain, made = (encoder(model.shape, model.embed_dims, model.image_size, flag) for flag in (False, True))
     images = [np.random.default_rng(0).standard_normal((2, 3, *model.image_size), np.float32)]
     quantised = nncf.quantize(
         plain,

@@ -36,7 +36,7 @@ class MadeEngine:
         MadeEngine.asked += sheet
         return [float(each.out * each.into) for each in sheet]
 
-    def encoder(self, shape: shapes.Shape, seed: int) -> Callable[[], object]:
+    def encoder(self, shape: shapes.Shape) -> Callable[[], object]:
         return lambda: None
 
 

@@ -18,10 +18,12 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.utils import skip_init
 
 from tggbc_ros.backends import onnxruntime_backend, openvino_backend
 from tggbc_ros.backends.torch_backend import PRECISIONS, find_device
 from tggbc_ros.backends.torch_encoder import Encoder, as_it_runs
+from tggbc_ros.compress.latency.noise import noise
 from tggbc_ros.compress.latency.places import Kind
 from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.core.model import StreamPETR
@@ -29,9 +31,6 @@ from tggbc_ros.core.shape import Shape
 from tggbc_ros.export.exporter import require_libraries
 from tggbc_ros.export.graphs import CAMERAS
 from tggbc_ros.export.manifest import GraphFile
-
-SEED = 0
-"""Of weights and images: what they are does not matter to a clock."""
 
 
 @dataclass(frozen=True, order=True)
@@ -55,8 +54,8 @@ class Engine(Protocol):
     def times_us(self, sheet: Sequence[Lone], repeats: int) -> list[float]:
         """Of each layer the median of so many times, after one that does not count."""
 
-    def encoder(self, shape: Shape, seed: int) -> Callable[[], object]:
-        """A call of a whole encoder with random weights, done when it returns."""
+    def encoder(self, shape: Shape) -> Callable[[], object]:
+        """A call of a whole encoder, done when it returns; what its weights are does not matter to a clock."""
 
 
 def open_engine(name: str, model: ModelConfig, cameras: int, device: str = "auto") -> Engine:
@@ -83,13 +82,11 @@ class TorchEngine:
         return [float(np.median(times)) for times in zip(*taken[1:], strict=True)]
 
     @torch.inference_mode()
-    def encoder(self, shape: Shape, seed: int) -> Callable[[], object]:
+    def encoder(self, shape: Shape) -> Callable[[], object]:
         """As `Engine`."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            module = StreamPETR(dataclasses.replace(self.model, shape=shape)).eval()
-            images = torch.randn(1, self.cameras, 3, *self.model.image_size)
-        encoder, images = Encoder(module, self.device, self.dtype), images.to(self.device)
+        module = StreamPETR(dataclasses.replace(self.model, shape=shape)).eval()
+        encoder = Encoder(module, self.device, self.dtype)
+        images = torch.from_numpy(noise((1, self.cameras, 3, *self.model.image_size))).to(self.device)
 
         @torch.inference_mode()
         def call() -> None:
@@ -100,10 +97,14 @@ class TorchEngine:
 
     def _lone(self, layer: Lone) -> Callable[[], float]:
         kind = layer.kind
-        convolution = nn.Conv2d(layer.into, layer.out, kind.kernel, kind.stride, padding=kind.kernel // 2)
+        convolution = skip_init(
+            nn.Conv2d, layer.into, layer.out, kind.kernel, stride=kind.stride, padding=kind.kernel // 2
+        )
+        for weight in convolution.parameters():
+            weight.data.copy_(torch.from_numpy(noise(tuple(weight.shape), 0.01)))
         module = as_it_runs(nn.Sequential(convolution, nn.ReLU(inplace=True)), self.device, self.dtype)
-        x = torch.randn(self.cameras, layer.into, kind.height, kind.width, device=self.device)
-        x = x.to(self.dtype, memory_format=torch.channels_last)
+        x = torch.from_numpy(noise((self.cameras, layer.into, kind.height, kind.width)))
+        x = x.to(self.device, self.dtype, memory_format=torch.channels_last)
         return self._recorded(module, x) if x.is_cuda else lambda: _timed_us(module, x)
 
     def _recorded(self, module: nn.Module, x: torch.Tensor) -> Callable[[], float]:
@@ -140,7 +141,7 @@ def _timed_us(module: nn.Module, x: torch.Tensor) -> float:
 
 
 class GraphEngine:
-    """What ONNX engines have in common: graphs with random weights, in a folder of their own."""
+    """What ONNX engines have in common: graphs of noise, in a folder of their own."""
 
     quantised = False
 
@@ -154,22 +155,20 @@ class GraphEngine:
         """As `Engine`."""
         from tggbc_ros.compress.latency.onnx_graph import Graph, lone
 
-        graph, random = Graph(self.quantised, SEED), np.random.default_rng(SEED)
-        inputs = {}
+        graph, inputs = Graph(self.quantised), {}
         for index, each in enumerate(sheet):
             lone(graph, f"l{index}", each.kind, (each.out, each.into))
-            size = (self.cameras, each.into, each.kind.height, each.kind.width)
-            inputs[f"l{index}.x"] = random.standard_normal(size, np.float32)
+            inputs[f"l{index}.x"] = noise((self.cameras, each.into, each.kind.height, each.kind.width))
         taken = self._profiled(graph.model().SerializeToString(), inputs, repeats + 1)[1:]
         return [float(np.median([_of_layer(f"l{index}", times) for times in taken])) for index in range(len(sheet))]
 
-    def encoder(self, shape: Shape, seed: int) -> Callable[[], object]:
+    def encoder(self, shape: Shape) -> Callable[[], object]:
         """As `Engine`."""
         from tggbc_ros.compress.latency.onnx_graph import encoder
 
         model = self.model
-        path = Path(self._folder.name) / f"encoder{seed}.onnx"
-        graph = encoder(shape, model.embed_dims, model.image_size, self.quantised, seed)
+        path = Path(self._folder.name) / "encoder.onnx"
+        graph = encoder(shape, model.embed_dims, model.image_size, self.quantised)
         path.write_bytes(graph.SerializeToString())
         file = GraphFile(
             path.name,
@@ -179,7 +178,7 @@ class GraphEngine:
         )
         run = self._session(path, file)
         path.unlink()
-        images = torch.randn(self.cameras, 3, *model.image_size)
+        images = torch.from_numpy(noise((self.cameras, 3, *model.image_size)))
         return lambda: run(images)
 
     def _profiled(self, graph: bytes, inputs: Mapping[str, Any], calls: int) -> list[dict[str, float]]:

@@ -76,14 +76,12 @@ def measured(
     return table
 
 
-def encoder_times_ms(
-    engine: Engine, shapes: Sequence[Shape], seeds: Sequence[int], tick: Callable[[], object] = lambda: None
-) -> list[float]:
+def encoder_times_ms(engine: Engine, shapes: Sequence[Shape], tick: Callable[[], object] = lambda: None) -> list[float]:
     """Times of whole encoders that take turns, each round in another order; tick is called after each round.
 
     The number of rounds follows from the time of the first.
     """
-    calls = [engine.encoder(shape, seed) for shape, seed in zip(shapes, seeds, strict=True)]
+    calls = [engine.encoder(shape) for shape in shapes]
     for call in calls:
         call()
     once = sum(_call_ms(call) for call in calls) / 1e3
@@ -134,7 +132,7 @@ def _measure_encoders(engine: Engine, shapes: Sequence[Shape], progress: Progres
             begin = len(progress.encoders_ms)
             some = shapes[begin : begin + many]
             bar.set_description(f"{len(some)} whole encoders in turn")
-            progress.encoders_ms += encoder_times_ms(engine, some, range(begin, begin + len(some)), bar.refresh)
+            progress.encoders_ms += encoder_times_ms(engine, some, bar.refresh)
             bar.update(len(some))
             progress.save(now=True)
 

@@ -1,4 +1,4 @@
-"""Encoders and lone layers as ONNX graphs with random weights, in the form in which `export` writes trained ones.
+"""Encoders and lone layers as ONNX graphs of noise for weights, in the form in which `export` writes trained ones.
 
 torch's exporter takes ten seconds for each and NNCF some more; a clock needs neither's weights, only the same steps.
 With ``quantised`` there is a quantiser wherever NNCF puts one, at steps that are made up.
@@ -6,6 +6,7 @@ With ``quantised`` there is a quantiser wherever NNCF puts one, at steps that ar
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from tggbc_ros.compress import layout
+from tggbc_ros.compress.latency.noise import noise
 from tggbc_ros.compress.latency.places import Kind, Size, places
 from tggbc_ros.core.shape import ResNetShape, Shape
 from tggbc_ros.export.exporter import OPSET
@@ -30,9 +32,8 @@ STEP = np.float32(1 / 32)
 class Graph:
     """Steps are added one after another; a map is called by a name, which every step returns."""
 
-    def __init__(self, quantised: bool, seed: int) -> None:
+    def __init__(self, quantised: bool) -> None:
         self.quantised = quantised
-        self._random = np.random.default_rng(seed)
         self._nodes: list[Any] = []
         self._constants: dict[str, Any] = {}
         self._inputs: list[Any] = []
@@ -57,7 +58,7 @@ class Graph:
         """With a bias, as a folded norm leaves it. widths: (out, in)."""
         out, into = widths
         weight = self._weight(f"{name}.weight", (out, into, kernel, kernel))
-        bias = self._constant(f"{name}.bias", self._random.standard_normal(out, np.float32) * np.float32(0.1))
+        bias = self._constant(f"{name}.bias", noise((out,), 0.1))
         return self._add(
             "Conv",
             name,
@@ -115,10 +116,10 @@ class Graph:
         return self._add("DequantizeLinear", f"{x}.dq", [rounded, step, zero])
 
     def _weight(self, name: str, shape: tuple[int, ...]) -> str:
-        spread = np.float32(np.sqrt(2.0 / np.prod(shape[1:])))  # keeps activations about as large as they come
+        spread = math.sqrt(2.0 / math.prod(shape[1:]))  # keeps activations about as large as they come
         if not self.quantised:
-            return self._constant(name, self._random.standard_normal(shape, np.float32) * spread)
-        whole = self._constant(f"{name}.q", self._random.integers(-127, 128, shape, np.int8))
+            return self._constant(name, noise(shape, spread))
+        whole = self._constant(f"{name}.q", np.clip(noise(shape, 64), -127, 127).astype(np.int8))
         steps = self._constant(f"{name}.step", np.full(shape[0], spread / 64, np.float32))
         zeros = self._constant(f"{name}.zero", np.zeros(shape[0], np.int8))
         return self._add("DequantizeLinear", name, [whole, steps, zeros], axis=0)
@@ -133,9 +134,9 @@ class Graph:
         return name
 
 
-def encoder(shape: Shape, neck: int, image_size: Size, quantised: bool, seed: int) -> onnx.ModelProto:
+def encoder(shape: Shape, neck: int, image_size: Size, quantised: bool) -> onnx.ModelProto:
     """Backbone and neck, as `export.graphs.Encoder`."""
-    graph = Graph(quantised, seed)
+    graph = Graph(quantised)
     images = graph.quantise(graph.input("images", 3, image_size))
     walk = _resnet if isinstance(shape, ResNetShape) else _vovnet
     c4, c5 = walk(graph, shape, images)
