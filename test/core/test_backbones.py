@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from tggbc_ros.core.backbones import BACKBONES, build_backbone
-from tggbc_ros.core.backbones.resnet import BasicBlock, Bottleneck, ResNet
+from tggbc_ros.core.backbones.resnet import BasicBlock, Bottleneck, ResNet, ShortcutAlone
 from tggbc_ros.core.backbones.vovnet import OSABlock, VoVNet
 from tggbc_ros.core.shape import LAYER_CHANNELS, resnet
 
@@ -123,3 +123,15 @@ def test_gradients_reach_every_weight(name: str) -> None:
     (c4.square().mean() + c5.square().mean()).backward()
     without = [key for key, value in backbone.named_parameters() if value.grad is None or not value.grad.any()]
     assert without == []
+
+
+@pytest.mark.parametrize("size", [(8, 12), (7, 11)])
+def test_a_shortcut_alone_answers_the_same_with_its_stride_pooled_first(size) -> None:
+    torch.manual_seed(0)
+    shortcut = ShortcutAlone(4, 6, stride=2).eval()
+    x = torch.randn(2, 4, *size)
+    expected = shortcut(x)
+    names = list(shortcut.state_dict())
+    shortcut.pool_first()
+    assert torch.allclose(shortcut(x), expected, atol=1e-6)
+    assert list(shortcut.state_dict()) == names

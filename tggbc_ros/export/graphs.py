@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from tggbc_ros.core.backbones.resnet import ShortcutAlone
 from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.core.decoder import DecoderLayer
 from tggbc_ros.core.folding import fold_norms
@@ -53,6 +54,9 @@ class Encoder(nn.Module):
             raise ValueError("a backbone with gates cannot be exported: how much it computes depends on the images")
         fold_norms(network.backbone.eval())
         fold_norms(network.neck.eval())
+        for module in network.backbone.modules():
+            if isinstance(module, ShortcutAlone):
+                module.pool_first()
         self.dtype = torch.float16 if precision == "fp16" else torch.float32
         self.backbone = network.backbone.to(self.dtype)
         self.neck = network.neck.to(self.dtype)

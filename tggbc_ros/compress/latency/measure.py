@@ -26,7 +26,7 @@ from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.core.shape import Shape
 
 SEED = 15
-ROUNDS, REPEATS = 3, 5
+ROUNDS, REPEATS = 2, 5
 """Of every lone layer: how often it has a turn, and calls in each."""
 ENCODERS = 20
 """Whole ones that the fit is made to, the dense one among them."""

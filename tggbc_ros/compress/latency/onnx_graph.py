@@ -82,6 +82,10 @@ class Graph:
         options = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": pads, "ceil_mode": int(ceil)}
         return self._add("MaxPool", f"{x}.pool", [x], **options)
 
+    def thin(self, x: str, stride: int) -> str:
+        """Every second cell, as `ShortcutAlone.pool_first` takes it."""
+        return self._add("MaxPool", f"{x}.thin", [x], kernel_shape=[1, 1], strides=[stride] * 2) if stride > 1 else x
+
     def concatenate(self, maps: list[str], name: str) -> str:
         """Channels one after another."""
         return self._add("Concat", name, maps, axis=1)
@@ -156,10 +160,12 @@ def _resnet(graph: Graph, shape: Shape, images: str) -> tuple[str, str]:
     layers = {layer.name: layer for layer in layout.layers(shape)}
     widths = layout.widths(shape)
 
-    def convolve(x: str, name: str) -> str:
+    def convolve(x: str, name: str, alone: bool = False) -> str:
         layer = layers[name]
-        read = widths[layer.reads[0]] if layer.reads else 3
-        return graph.convolution(x, name, (widths[layer.group], read), layer.kernel, layer.stride)
+        pair = widths[layer.group], widths[layer.reads[0]] if layer.reads else IMAGE_CHANNELS
+        if alone:
+            return graph.convolution(graph.thin(x, layer.stride), name, pair, layer.kernel)
+        return graph.convolution(x, name, pair, layer.kernel, layer.stride)
 
     x, after = graph.pool(graph.relu(convolve(images, "conv1")), ceil=False), []
     for stage in layout.stages(shape):
@@ -174,7 +180,7 @@ def _resnet(graph: Graph, shape: Shape, images: str) -> tuple[str, str]:
                 other = graph.quantise(convolve(x, shortcut)) if shortcut in layers else x
                 x = graph.relu(graph.add(graph.quantise(y), other))
             elif shortcut in layers:
-                x = graph.relu(convolve(x, shortcut))
+                x = graph.relu(convolve(x, shortcut, alone=True))
         after.append(x)
     return after[2], after[3]
 
@@ -185,7 +191,7 @@ def _vovnet(graph: Graph, shape: Shape, images: str) -> tuple[str, str]:
 
     def unit(x: str, name: str) -> str:
         layer = layers[name]
-        read = sum(widths[group] for group in layer.reads) if layer.reads else 3
+        read = sum(widths[group] for group in layer.reads) if layer.reads else IMAGE_CHANNELS
         return graph.relu(graph.convolution(x, name, (widths[layer.group], read), layer.kernel, layer.stride))
 
     x, after = images, []

@@ -89,12 +89,25 @@ class ShortcutAlone(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
+        self.thin: nn.Module = nn.Identity()
         self.downsample = _shortcut(in_channels, out_channels, stride)
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[B, in, H, W] -> [B, out, H/stride, W/stride]."""
-        return self.relu(self.downsample(x))  # type: ignore[no-any-return]
+        return self.relu(self.downsample(self.thin(x)))  # type: ignore[no-any-return]
+
+    def pool_first(self) -> None:
+        """Take the stride by pooling single cells before the convolution, which gives the same numbers.
+
+        Where nothing else reads the input of a 1x1 convolution, OpenVINO moves its stride up past the quantisers, and
+        then computes in float32, in steps that take several times as long.
+        """
+        convolution = self.downsample.get_submodule("0")
+        assert isinstance(convolution, nn.Conv2d)
+        if convolution.stride != (1, 1):
+            self.thin = nn.MaxPool2d(1, convolution.stride)
+            convolution.stride = (1, 1)
 
 
 BLOCKS: dict[str, type[BasicBlock] | type[Bottleneck]] = {"basic": BasicBlock, "bottleneck": Bottleneck}
