@@ -34,6 +34,10 @@ HELD_OUT = 5
 """One in so many drives, or the end of a single one, is not fitted but judged."""
 
 
+Tell = Callable[[KeyGate, Sequence[Looked]], list[torch.Tensor]]
+"""What earlier frames found, as a gate would know it frame by frame: `told`."""
+
+
 @dataclass(frozen=True)
 class Quality:
     """How well a gate orders the cells of frames that it was not fitted on; means over frames.
@@ -68,10 +72,12 @@ def fit(
     hidden: int = HIDDEN,
     steps: int = STEPS,
     on_step: Callable[[], object] = lambda: None,
+    tell: Tell | None = None,
 ) -> KeyGate:
     """A gate for these frames. Twice: first by what a frame shows, then with what such a gate would have found before.
 
-    ``on_step`` is called 2 x ``steps`` times. Raises ValueError where there is too little to fit.
+    ``on_step`` is called 2 x ``steps`` times. tell: `told`, unless another is given. Raises ValueError where there is
+    too little to fit.
     """
     if len(looked) < 2:
         raise ValueError(f"{len(looked)} frames are too few to fit a key gate and to judge it, expected at least 2")
@@ -83,18 +89,27 @@ def fit(
                 place.normal_(0.0, 0.02)
         rows = _Rows(looked)
         _fit(gate, rows, steps, on_step)
-        rows.tell(told(rows.unscaled(gate), looked))
+        rows.tell((tell or told)(rows.unscaled(gate), looked))
         _fit(gate, rows, steps, on_step)
     return rows.unscaled(gate)
 
 
 @torch.inference_mode()
-def told(gate: KeyGate, looked: Sequence[Looked], starts: Sequence[float] = STARTS) -> list[torch.Tensor]:
-    """What earlier frames found [T, FOUND_HINTS], had they started with what the gate chooses, frame by frame."""
+def told(
+    gate: KeyGate,
+    looked: Sequence[Looked],
+    starts: Sequence[float] = STARTS,
+    moved: Callable[[Carried, int], Carried] = lambda carried, number: carried,
+) -> list[torch.Tensor]:
+    """What earlier frames found [T, FOUND_HINTS], had they started with what the gate chooses, frame by frame.
+
+    moved: what the frame before left -> what is carried into frame ``number`` of ``looked``.
+    """
     hints, carried, drive = [], None, -1
     for number, frame in enumerate(looked):
         if frame.begins or number == 0:
             carried, drive = None, drive + 1
+        carried = moved(carried, number) if carried is not None else None
         known = torch.zeros(len(frame.features), FOUND_HINTS) if carried is None else found(carried)[0]
         ratio = starts[drive % len(starts)]
         config = PruningConfig(ratio, start=StartConfig(ratio))
@@ -120,10 +135,10 @@ def _after(
 
 
 @torch.inference_mode()
-def judge(gate: KeyGate, looked: Sequence[Looked], share: float = 0.3) -> Quality:
-    """How well the gate would have done on these frames, told what it would have found before."""
+def judge(gate: KeyGate, looked: Sequence[Looked], share: float = 0.3, tell: Tell | None = None) -> Quality:
+    """How well the gate would have done on these frames, told what it would have found before; tell: as for `fit`."""
     correlations, held = [], []
-    for frame, known in zip(looked, told(gate, looked), strict=True):
+    for frame, known in zip(looked, (tell or told)(gate, looked), strict=True):
         hints = torch.cat([known, frame.hints[:, FOUND_HINTS:]], dim=1)
         score = gate(frame.features.float()[None], hints[None])[0, frame.cells]
         correlations.append(rank_correlation(score, frame.importance))

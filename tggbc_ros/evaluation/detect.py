@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 
 import torch
@@ -28,13 +29,15 @@ class SharedEncoder:
         self.model = network.model
         self.device = network.device
         self.weights = network.weights
+        self.gate = network.gate
         self._network = network
-        self._features: torch.Tensor | None = None
+        self._features: list[torch.Tensor] = []
 
-    @property
-    def gate(self) -> KeyGate | None:
-        """As the network has it."""
-        return self._network.gate
+    def with_gate(self, gate: KeyGate | None) -> SharedEncoder:
+        """The same encoder, run once for both, with another key gate, or with none."""
+        other = copy.copy(self)
+        other.gate = gate
+        return other
 
     @property
     def own_threads(self) -> bool:
@@ -43,13 +46,13 @@ class SharedEncoder:
 
     def next_frame(self) -> None:
         """Forget the features of the last frame."""
-        self._features = None
+        self._features.clear()
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """As the network does, for the first who asks."""
-        if self._features is None:
-            self._features = self._network.encode(images)
-        return self._features
+        if not self._features:
+            self._features.append(self._network.encode(images))
+        return self._features[0]
 
     def embed(self, features: torch.Tensor, inputs: NetworkInput, cells: torch.Tensor | None = None) -> Tokens:
         """As the network does."""
@@ -73,8 +76,9 @@ class Sweep:
 
     reset_every_frame: drop memory before each frame, to see what it is worth; it is always dropped between scenes.
     memory, images: as `Detector`'s. reduced: JPEGs are decoded no larger than the network needs, as the node's
-    parameter jpeg_decode has it. Raises ValueError for several prunings of which one goes by the time of whole
-    frames: but for the first, they would be told that encoding takes none.
+    parameter jpeg_decode has it. gates: of each way to prune its own, in place of the network's. Raises ValueError for
+    several prunings of which one goes by the time of whole frames: but for the first, they would be told that encoding
+    takes none.
     """
 
     def __init__(
@@ -86,6 +90,7 @@ class Sweep:
         memory: MemoryConfig | None = None,
         images: PreprocessConfig | None = None,
         reduced: bool = False,
+        gates: Sequence[KeyGate | None] = (),
     ) -> None:
         by_frame = sum(each.keep.mode == "budget" and each.keep.budget_of == "frame" for each in prunings)
         if by_frame and len(prunings) > 1:
@@ -96,8 +101,10 @@ class Sweep:
         self._needed = network.model if reduced else None
         self._reset_every_frame = reset_every_frame
         self._memory = memory or MemoryConfig()
+        gates = gates or [network.gate] * len(prunings)
         self._detectors = [
-            Detector(self._network, pruning, self._memory, decode, images=self._images) for pruning in prunings
+            Detector(self._network.with_gate(gate), pruning, self._memory, decode, images=self._images)
+            for pruning, gate in zip(prunings, gates, strict=True)
         ]
         self.passes = [Pass(pruning.keep_ratio, settings=self._settings(pruning)) for pruning in prunings]
 

@@ -38,10 +38,13 @@ class Ground:
     evaluator: Evaluator
 
 
-def ground(root: Path, version: str | None, split: str) -> Ground:
-    """Raises ValueError or FileNotFoundError naming what the data set lacks, ImportError without the devkit."""
+def ground(root: Path, version: str | None, split: str, sweeps: bool = False) -> Ground:
+    """sweeps: with the sets of images between the keyframes.
+
+    Raises ValueError or FileNotFoundError naming what the data set lacks, ImportError without the devkit.
+    """
     dataset = NuScenes(root, version)
-    return Ground(load_split(dataset, split), Evaluator(dataset.root, dataset.tables.name, split))
+    return Ground(load_split(dataset, split, sweeps), Evaluator(dataset.root, dataset.tables.name, split))
 
 
 def losses(
@@ -54,10 +57,11 @@ def losses(
 
 def _scores(network: Network, on: Ground, ratios: Sequence[float], done: Callable[[], object]) -> list[Score]:
     sweep = Sweep(network, [PruningConfig(ratio) for ratio in ratios], DecodeConfig())
-    return [_score(record, on) for record in sweep.run(on.split, done)]
+    return [score(record, on) for record in sweep.run(on.split, done)]
 
 
-def _score(record: Pass, on: Ground) -> Score:
+def score(record: Pass, on: Ground) -> Score:
+    """By nuScenes' evaluator; its files are thrown away."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "submission.json"
         write_submission(path, [sample.token for sample in on.split.samples()], record.detections, CLASS_NAMES)
