@@ -16,6 +16,7 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path, self.lines, self.runs, self.scraps = path, list[str](), 0, 0
+        self._last: Ledger | None = None
 
     def job(self, fail: BaseException | None = None, **settings: object) -> Job:
         def work() -> str:
@@ -31,7 +32,11 @@ class Folder:
         return Job("solve", settings, {"input": self.path / "in.txt"}, (self.path / "out.txt",), work, scrap)
 
     def ledger(self) -> Ledger:
-        return Ledger(self.path, self.lines.append)
+        """Of the next call."""
+        if self._last is not None:
+            self._last.close()
+        self._last = Ledger(self.path, self.lines.append)
+        return self._last
 
 
 @pytest.fixture
@@ -93,6 +98,12 @@ def test_one_that_was_stopped_goes_on_but_is_scrapped_where_it_is_another(folder
     folder.ledger().make(folder.job(budget=0.4))
     assert folder.scraps == 1
     assert folder.lines == ["solve: run 3"]
+
+
+def test_two_calls_do_not_work_in_one_folder(folder: Folder) -> None:
+    with Ledger(folder.path, folder.lines.append), pytest.raises(ValueError, match="another call is at work in"):
+        Ledger(folder.path, folder.lines.append)
+    folder.ledger().make(folder.job())
 
 
 def test_a_skipped_job_needs_its_file(folder: Folder) -> None:

@@ -73,11 +73,11 @@ def run(given: argparse.Namespace) -> None:
     settings = _settings(given)
     context = Context(settings)
     context.expect_all_there()
-    ledger = Ledger(settings.out, lambda line: print(line, flush=True))
-    stages = _stages(context, ledger)
-    for stage in STAGES[: STAGES.index(settings.stop_after) + 1]:
-        stages[stage]()
-    print(_times(ledger))
+    with Ledger(settings.out, lambda line: print(line, flush=True)) as ledger:
+        stages = _stages(context, ledger)
+        for stage in STAGES[: STAGES.index(settings.stop_after) + 1]:
+            stages[stage]()
+        print(_times(ledger))
 
 
 def _settings(given: argparse.Namespace) -> Settings:

@@ -6,17 +6,19 @@ replaced without a line that says why, and nothing that others wrote or changed 
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from tggbc_ros.core.checkpoint import sha256
 
 LEDGER = "slim.json"
+LOCK = ".slim.lock"
 FORMAT = "tggbc_ros slim 1"
 
 Record = dict[str, Any]
@@ -43,6 +45,7 @@ class Ledger:
     """The record of a folder, kept in its `LEDGER`. say: what hears a line for each job."""
 
     def __init__(self, folder: Path, say: Say) -> None:
+        self._lock = _locked(folder)
         self.folder, self._say = folder, say
         self._path = folder / LEDGER
         self._jobs = self._read()
@@ -76,6 +79,16 @@ class Ledger:
             return False
         there = all((self.folder / path).is_file() for path in record["writes"])
         return there and _other(record["reads"], _hashes(reads)) is None
+
+    def close(self) -> None:
+        """Let others use the folder."""
+        self._lock.close()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _do(self, job: Job) -> None:
         started = time.monotonic()
@@ -147,6 +160,18 @@ class Ledger:
         if not sound:
             raise ValueError(f"{self._path} is damaged: move it away, with what was made beside it")
         return dict(jobs)
+
+
+def _locked(folder: Path) -> TextIO:
+    """Hold a folder as long as the file is open; raises ValueError where another call does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = (folder / LOCK).open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.close()
+        raise ValueError(f"another call is at work in {folder}: wait for it, or choose another folder") from error
+    return lock
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
