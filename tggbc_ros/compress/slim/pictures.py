@@ -78,7 +78,7 @@ def _accuracy(axes: Axes, rows: Sequence[Row], references: Mapping[str, float]) 
     axes.set_ylim(max(0.0, low - 0.08 * (high - low)), high + 0.12 * (high - low))
     axes.set_xlim(0.0, 1.08 * max([1.0, *(row["share"] for row in rows)]))
     if rows or references:
-        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0.0, 0.94))
+        axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=6, columnspacing=1.2)
     else:
         axes.text(0.5, 0.5, "not judged", transform=axes.transAxes, ha="center", color="0.5")
     _style(axes, "encoder time, share of the dense one (measured)", "mAP by nuScenes' evaluator")
