@@ -4,7 +4,7 @@ slim makes a network with a smaller image encoder (docs/slim.md), stage by stage
 keygate fits the gate that chooses keys before the decoder begins (parameter start_ratio) to the decoder's attention,
 on the frames of a data set, of which no label is read, or of bags, and writes it with the weights that it was fitted
 for.
-latency measures how long every layer of the image encoder takes at every pair of widths (tools/compress_latency.py).
+latency measures how long every layer of the image encoder takes at every pair of widths.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tggbc_ros import backends
 from tggbc_ros.compress import keygate
 from tggbc_ros.compress.drives import of_bags, of_split
 from tggbc_ros.compress.frames import Looked, look
+from tggbc_ros.compress.latency import command as latency
 from tggbc_ros.compress.slim import command as slim
 from tggbc_ros.core.checkpoint import GATE_PREFIX, read_state_dict
 from tggbc_ros.core.config import MODELS, PruningConfig, model_config
@@ -28,7 +29,6 @@ from tggbc_ros.core.key_gate import KeyGate
 from tggbc_ros.core.network_file import history_of, shape_in, write_network
 from tggbc_ros.ros.param_file import from_file
 from tggbc_ros.ros.params import Settings
-from tggbc_ros.tools import compress_latency
 
 
 def fit_keygate(given: argparse.Namespace) -> KeyGate:
@@ -102,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--steps", type=_positive, default=keygate.STEPS, metavar="N", help="in each of two rounds (%(default)s)")
     add("--device", default="auto", help="cpu, cuda, cuda:1 or auto (default)")
     gate.set_defaults(run=fit_keygate)
-    compress_latency.add_parser(jobs)
+    latency.add_parser(jobs)
     slim.register(jobs)
     return parser
 

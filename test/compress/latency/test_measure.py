@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from made_table import IMAGE_SIZE, NECK, made_table, shape
 
-from tggbc_ros.compress.latency import LatencyTable, engines, measure
+from tggbc_ros.compress.latency import engines, measure, read_table
 from tggbc_ros.compress.latency.calibrate import calibrated
 from tggbc_ros.compress.latency.engines import Lone
 from tggbc_ros.compress.latency.fit import TERMS, Fit
@@ -73,7 +73,7 @@ def test_what_was_stopped_goes_on_where_it_was(tmp_path: Path, monkeypatch):
     MadeEngine.asked.clear()
     again = measured(TINY, "torch", path, step=4, encoders=3)
     assert not MadeEngine.asked
-    assert again.predict(shape()) == LatencyTable.read(path).predict(shape())
+    assert again.predict(shape()) == read_table(path).predict(shape())
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_random_shapes_have_widths_of_the_grid_and_differ(name, step):
 
 def test_the_command_says_what_it_found_and_what_stopped_it(tmp_path, monkeypatch, capsys):
     path = tmp_path / "table.json"
-    monkeypatch.setattr("tggbc_ros.tools.compress_latency.model_config", lambda name: TINY)
+    monkeypatch.setattr("tggbc_ros.compress.latency.command.model_config", lambda name: TINY)
     arguments = ["latency", "--model", "demo", "--engine", "torch", "--out", str(path), "--step", "4"]
     monkeypatch.setattr(MadeEngine, "sheets_left", 2)
     with pytest.raises(SystemExit) as stopped:

@@ -12,7 +12,7 @@ import pytest
 from made_table import SETTING, made_table, shape
 
 from tggbc_ros.compress import layout
-from tggbc_ros.compress.latency import LatencyTable
+from tggbc_ros.compress.latency import read_table, write_table
 from tggbc_ros.compress.latency.fit import TERMS, Fit
 from tggbc_ros.compress.latency.grid import Grid
 from tggbc_ros.compress.latency.places import Kind, places
@@ -80,8 +80,8 @@ def test_another_backbone_is_refused():
 def test_a_file_answers_as_what_was_written(tmp_path: Path):
     fit = Fit({name: 0.5 for name in TERMS})
     table, path = made_table(fit), tmp_path / "new" / "table.json"
-    table.write(path)
-    again = LatencyTable.read(path, expect=SETTING)
+    write_table(table, path)
+    again = read_table(path, expect=SETTING)
     assert again.predict(shape()) == table.predict(shape())
     assert (again.setting, again.step, again.said) == (SETTING, 4, table.said)
     assert [each.name for each in path.parent.iterdir()] == ["table.json"]
@@ -100,19 +100,19 @@ def test_a_table_of_another_setting_is_refused_or_taken_loudly(tmp_path, caplog,
     if "image_size" in change:
         change = {"image_size": (64, 64)}
     path, expect = tmp_path / "table.json", replace(SETTING, **change)
-    made_table().write(path)
+    write_table(made_table(), path)
     with pytest.raises(ValueError, match=told):
-        LatencyTable.read(path, expect=expect)
+        read_table(path, expect=expect)
     with caplog.at_level(logging.WARNING):
-        LatencyTable.read(path, expect=expect, foreign=True)
+        read_table(path, expect=expect, foreign=True)
     assert "TIMES ARE FOREIGN" in caplog.text
 
 
 def test_a_table_of_another_model_is_never_taken(tmp_path: Path):
     path = tmp_path / "table.json"
-    made_table().write(path)
+    write_table(made_table(), path)
     with pytest.raises(ValueError, match="model is tiny, expected r50_704"):
-        LatencyTable.read(path, expect=replace(SETTING, model="r50_704"), foreign=True)
+        read_table(path, expect=replace(SETTING, model="r50_704"), foreign=True)
 
 
 @pytest.mark.parametrize(
@@ -130,19 +130,19 @@ def test_a_table_of_another_model_is_never_taken(tmp_path: Path):
 )
 def test_a_damaged_file_is_named_in_one_line(tmp_path, name, value, told):
     path = tmp_path / "table.json"
-    made_table().write(path)
+    write_table(made_table(), path)
     path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
     with pytest.raises(ValueError, match=told) as caught:
-        LatencyTable.read(path)
+        read_table(path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_half_a_file_is_named(tmp_path: Path):
     path = tmp_path / "table.json"
-    made_table().write(path)
+    write_table(made_table(), path)
     path.write_text(path.read_text()[:200])
     with pytest.raises(ValueError, match="is damaged, it is no JSON"):
-        LatencyTable.read(path)
+        read_table(path)
 
 
 def test_places_of_a_resnet():

@@ -16,6 +16,7 @@ from tiny_model import TINY
 
 from tggbc_ros import backends
 from tggbc_ros.compress import layout
+from tggbc_ros.compress.latency import write_table
 from tggbc_ros.compress.slim import finding, finishing
 from tggbc_ros.core.checkpoint import GATE_PREFIX, build_network, read_gate_state
 from tggbc_ros.core.config import MODELS
@@ -50,7 +51,7 @@ def run(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     torch.manual_seed(0)
     gate = {f"{GATE_PREFIX}{name}": each for name, each in KeyGate(SMALL, 6, 4).state_dict().items()}
     write_network(build_network(SMALL, None)[0].state_dict() | gate, checkpoint)
-    made_table(SMALL).write(table)
+    write_table(made_table(SMALL), table)
 
     def call(*more: str, **options: object) -> int:
         given: dict[str, object] = {

@@ -3,7 +3,8 @@
 `LatencyTable` answers; `measure.measured` makes one, or goes on with one that was begun.
 """
 
+from tggbc_ros.compress.latency.file import read_table, write_table
 from tggbc_ros.compress.latency.setting import Setting
 from tggbc_ros.compress.latency.table import LatencyTable
 
-__all__ = ["LatencyTable", "Setting"]
+__all__ = ["LatencyTable", "Setting", "read_table", "write_table"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,9 +26,25 @@ MOST_WIDTHS = 1024
 
 Value = TypeVar("Value")
 
+_logger = logging.getLogger(__name__)
 
-def read_table(path: Path) -> LatencyTable:
-    """Raises OSError, or ValueError naming the file and what in it is none of a table."""
+
+def read_table(path: Path, expect: Setting | None = None, foreign: bool = False) -> LatencyTable:
+    """Raises OSError, or ValueError in one line for a damaged file, or a table of another setting.
+
+    expect: the setting that it has to hold for, such as `Setting.here`. foreign: take one of another setting, with a
+    warning that says so; another model is refused even then, since it has other layers.
+    """
+    table = _read(path)
+    differences = table.setting.differences(expect) if expect else ""
+    if expect and differences and (not foreign or table.setting.model != expect.model):
+        raise ValueError(f"{path} was measured elsewhere: {differences}")
+    if differences:
+        _logger.warning("TIMES ARE FOREIGN: %s was measured elsewhere: %s", path, differences)
+    return table
+
+
+def _read(path: Path) -> LatencyTable:
     data = read_object(path)
     try:
         return _table(data)
@@ -38,7 +55,7 @@ def read_table(path: Path) -> LatencyTable:
 
 
 def write_table(table: LatencyTable, path: Path) -> None:
-    """Raises OSError where it cannot be written whole; what was there then stays."""
+    """As JSON, in place of what was there; raises OSError where it cannot be written whole, and the old one stays."""
     content = {
         "format": FORMAT,
         "setting": table.setting.data(),

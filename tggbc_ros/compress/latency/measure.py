@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from tggbc_ros.compress.latency.calibrate import calibrated
 from tggbc_ros.compress.latency.engines import Engine, Lone, open_engine
+from tggbc_ros.compress.latency.file import read_table, write_table
 from tggbc_ros.compress.latency.places import dense_shape
 from tggbc_ros.compress.latency.plan import grids, lone_layers, random_shapes, usual_step
 from tggbc_ros.compress.latency.progress import Order, Progress
@@ -59,7 +60,7 @@ def measured(
     step = step or usual_step(shape)
     order = Order(setting, step, max(grid or step, step), encoders, seed, versions(engine))
     if path.exists():
-        return _expect_same(LatencyTable.read(path, expect=setting), order, path)
+        return _expect_same(read_table(path, expect=setting), order, path)
     opened = open_engine(engine, model, cameras, device)
     progress = Progress.begin(path.with_name(f"{path.name}.partial"), order)
     try:
@@ -71,7 +72,7 @@ def measured(
     best = {lone: min(times) for lone, times in progress.times_us.items()}
     table = LatencyTable(setting, shape, model.embed_dims, step, grids(best), said=_said(order))
     table = calibrated(table, shapes, progress.encoders_ms)
-    table.write(path)
+    write_table(table, path)
     progress.remove()
     return table
 

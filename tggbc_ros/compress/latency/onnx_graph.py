@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
-from onnx import TensorProto, helper, numpy_helper
 
 from tggbc_ros.compress import layout
 from tggbc_ros.compress.latency.noise import noise
@@ -41,15 +39,21 @@ class Graph:
 
     def input(self, name: str, channels: int, size: Size) -> str:
         """Maps of any number of cameras."""
+        from onnx import TensorProto, helper
+
         self._inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [CAMERAS, channels, *size]))
         return name
 
     def output(self, name: str, channels: int, size: Size) -> None:
         """Let a map be one of the answers."""
+        from onnx import TensorProto, helper
+
         self._outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [CAMERAS, channels, *size]))
 
-    def model(self) -> onnx.ModelProto:
-        """All that was added."""
+    def model(self) -> Any:
+        """All that was added, a ModelProto."""
+        from onnx import helper
+
         graph = helper.make_graph(self._nodes, "latency", self._inputs, self._outputs, list(self._constants.values()))
         opset = [helper.make_opsetid("", OPSET)]
         return helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION)
@@ -129,16 +133,20 @@ class Graph:
         return self._add("DequantizeLinear", name, [whole, steps, zeros], axis=0)
 
     def _constant(self, name: str, value: npt.NDArray[Any] | np.generic) -> str:
+        from onnx import numpy_helper
+
         if name not in self._constants:
             self._constants[name] = numpy_helper.from_array(np.asarray(value), name)
         return name
 
     def _add(self, kind: str, name: str, inputs: list[str], **options: Any) -> str:
+        from onnx import helper
+
         self._nodes.append(helper.make_node(kind, inputs, [name], name=name, **options))
         return name
 
 
-def encoder(shape: Shape, neck: int, image_size: Size, quantised: bool) -> onnx.ModelProto:
+def encoder(shape: Shape, neck: int, image_size: Size, quantised: bool) -> Any:
     """Backbone and neck, as `export.graphs.Encoder`."""
     graph = Graph(quantised)
     images = graph.quantise(graph.input("images", 3, image_size))

@@ -7,10 +7,8 @@ All times are those of one batch of the setting's cameras. Costs are whole micro
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,8 +21,6 @@ from tggbc_ros.compress.latency.places import Kind, Place, lateral_places, outpu
 from tggbc_ros.compress.latency.setting import Setting
 from tggbc_ros.compress.problem import Integers
 from tggbc_ros.core.shape import Shape, alike
-
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,29 +38,6 @@ class LatencyTable:
     grids: Mapping[Kind, Grid]
     fit: Fit = LONE
     said: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, path: Path, expect: Setting | None = None, foreign: bool = False) -> LatencyTable:
-        """The table in a file; raises OSError, or ValueError in one line for a damaged file, or one of another setting.
-
-        expect: the setting that it has to hold for, such as `Setting.here`. foreign: take one of another setting, with
-        a warning that says so; another model is refused even then, since it has other layers.
-        """
-        from tggbc_ros.compress.latency.file import read_table
-
-        table = read_table(path)
-        differences = table.setting.differences(expect) if expect else ""
-        if expect and differences and (not foreign or table.setting.model != expect.model):
-            raise ValueError(f"{path} was measured elsewhere: {differences}")
-        if differences:
-            _logger.warning("TIMES ARE FOREIGN: %s was measured elsewhere: %s", path, differences)
-        return table
-
-    def write(self, path: Path) -> None:
-        """As JSON, in place of what was there; the file appears whole or not at all."""
-        from tggbc_ros.compress.latency.file import write_table
-
-        write_table(self, path)
 
     def predict(self, shape: Shape) -> float:
         """Milliseconds of the whole encoder, backbone and neck, with a backbone of that shape.

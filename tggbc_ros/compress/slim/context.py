@@ -9,7 +9,7 @@ import torch
 from tqdm import tqdm
 
 from tggbc_ros.backends.torch_backend import find_device
-from tggbc_ros.compress.latency import LatencyTable, Setting
+from tggbc_ros.compress.latency import LatencyTable, Setting, read_table
 from tggbc_ros.compress.score import Scores
 from tggbc_ros.compress.slim.networks import shape_of
 from tggbc_ros.compress.slim.places import Places
@@ -79,7 +79,7 @@ class Context:
 
     def table(self) -> LatencyTable:
         """Of latencies; raises ValueError for one of another machine, engine, size or network."""
-        return LatencyTable.read(self.places.latency, self.setting, self.settings.foreign_table)
+        return read_table(self.places.latency, self.setting, self.settings.foreign_table)
 
     def scores(self) -> Scores:
         """Of importance; raises ValueError for those of another network."""
