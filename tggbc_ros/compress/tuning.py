@@ -51,7 +51,7 @@ class Tuning:
     steps: int
     batch: int = 4
     seed: int = 0
-    rate: float = 2e-3
+    rate: float = 4e-3
     joint: int = 0
     joint_batch: int = 8
     joint_rate: float = 1e-4

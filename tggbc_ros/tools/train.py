@@ -52,7 +52,7 @@ STAGES = {
     "dense": Stage(rate=2e-3, warmup=50, learns_backbone=True),
     "head": Stage(rate=8e-4, warmup=100, learns_backbone=False),
     "joint": Stage(rate=4e-4, warmup=100, learns_backbone=True),
-    "encoder": Stage(rate=2e-3, warmup=100, learns_backbone=True),
+    "encoder": Stage(rate=4e-3, warmup=100, learns_backbone=True),
 }
 
 DISTILLED = ("encoder", "joint")
