@@ -39,7 +39,7 @@ LOCKSTEP_TIMEOUT_S = 10
 """Of a set that is never answered, as it lacks an image: shorter than the player's own, for those who look on."""
 
 PARAMETERS = {
-    "model": (str, "Network configuration: demo, r50_704, vov_800, vit_l_800, demo_vit."),
+    "model": (str, "Network configuration: demo, demo_slim, r50_704, vov_800, vit_l_800, demo_vit."),
     "checkpoint": (str, "File with the weights, or folder of an export; without, the model's own."),
     "allow_random_weights": (bool, "Start without weights; the boxes then mean nothing."),
     "backend": (str, "Engine that runs the network: torch, torch_bf16, onnxruntime, …"),

@@ -26,7 +26,7 @@ BACKENDS: dict[str, Callable[[ModelConfig, Path | None, str], Network]] = {
     "tensorrt": tensorrt_backend.load,
 }
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
-SHIPPED_WEIGHTS = {"demo": WEIGHTS / "demo_model.safetensors"}
+SHIPPED_WEIGHTS = {"demo": WEIGHTS / "demo_model.safetensors", "demo_slim": WEIGHTS / "demo_slim.safetensors"}
 """Weights that come with the package, by model; trained on synthetic drives only (weights/README.md). Their key gate is
 in the file, their encoder in int8 beside it (`export.cache.quantised_encoder`)."""
 

@@ -374,9 +374,12 @@ DEMO = ModelConfig(
     content_from_position=True,
 )
 
+DEMO_SLIM = replace(DEMO, name="demo_slim")
+"""Its backbone's shape is that of the weights it ships with."""
+
 DEMO_VIT = replace(DEMO, name="demo_vit", backbone="eva02_demo")
 
-MODELS = {model.name: model for model in (R50_704, VOV_800, VIT_L_800, DEMO, DEMO_VIT)}
+MODELS = {model.name: model for model in (R50_704, VOV_800, VIT_L_800, DEMO, DEMO_SLIM, DEMO_VIT)}
 
 
 def model_config(name: str) -> ModelConfig:
