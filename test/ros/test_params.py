@@ -86,7 +86,7 @@ def test_every_pruning_parameter_reaches_the_core(nodes) -> None:
     node = nodes(
         keep_ratio=0.2, prune_schedule="ratios", prune_ratios=[0.8, 0.5], prune_reactivate=True, keep_mode="budget",
         keep_mass=0.7, min_keep_ratio=0.15, max_keep_ratio=0.5, latency_budget_ms=33.0, latency_budget_of="frame",
-        carry_ratio=0.6, carry_refresh=5, start_ratio=0.9, gate_explore=0.1, ray_tolerance_m=0.5,
+        carry_ratio=0.6, carry_refresh=5, start_ratio=0.9, gate_explore=0.2, ray_tolerance_m=0.5,
     )  # fmt: skip
     settings = param_node.declare(node)
     keep = KeepConfig("budget", 0.7, 0.15, 0.5, 33.0, "frame")
@@ -97,7 +97,7 @@ def test_every_pruning_parameter_reaches_the_core(nodes) -> None:
         reactivate=True,
         keep=keep,
         carry=CarryConfig(0.6, 5),
-        start=StartConfig(0.9, 0.1),
+        start=StartConfig(0.9, 0.2),
     )
     assert settings.pruning() == expected
     assert settings.rays() == RaysConfig(0.5)

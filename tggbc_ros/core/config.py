@@ -101,7 +101,7 @@ class StartConfig:
     """
 
     ratio: float = 1.0
-    explore: float = 0.3
+    explore: float = 0.1
 
     def __post_init__(self) -> None:
         _require_share("start_ratio", self.ratio)
