@@ -20,6 +20,7 @@ import torch
 from tqdm import tqdm
 
 from bench.keygate_frames import Watched, objects_for_importance, watch
+from bench.keygate_rig import seen_otherwise
 from tggbc_ros import backends
 from tggbc_ros.compress import keygate
 from tggbc_ros.compress.frames import Looked
@@ -128,6 +129,8 @@ def study(given: argparse.Namespace) -> Iterator[dict[str, object]]:
     on = ground(given.data, None, given.split, given.sweeps)
     if given.scenes:
         on = replace(on, split=replace(on.split, scenes=dict(itertools.islice(on.split.scenes.items(), given.scenes))))
+    if given.zoom != 1.0 or given.without:
+        on = replace(on, split=seen_otherwise(on.split, network.model, given.zoom, tuple(given.without)))
     sweep = Sweep(network, [way.pruning for way in rows], DecodeConfig(), gates=[way.gate for way in rows])
     with tqdm(total=sum(map(len, on.split.scenes.values())), unit="frame", desc="all rows", disable=None) as bar:
         passes = sweep.run(on.split, bar.update)
@@ -179,6 +182,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--split", required=True, metavar="NAME")
     add("--sweeps", action="store_true", help="every set of images (12 Hz); only the keyframes are scored")
     add("--scenes", type=int, default=0, metavar="N", help="only so many of the split; 0: all")
+    add("--zoom", type=float, default=1.0, metavar="X", help="images enlarged so many times, as of longer lenses")
+    add("--without", nargs="+", default=[], metavar="CAMERA", help="cameras that are missing")
     add("--fit-data", type=Path, metavar="DIR", help="other drives, to fit on")
     add("--fit-split", metavar="NAME")
     add("--fit-sweeps", action="store_true", help="fit on every set of images")

@@ -13,11 +13,14 @@ from tiny_model import TINY, tiny_network
 
 from bench import keygate_hints, keygate_study
 from bench.keygate_frames import Watched, objects_for_importance, watch
+from bench.keygate_rig import seen_otherwise
 from tggbc_ros.compress.frames import Looked
 from tggbc_ros.core import geometry
 from tggbc_ros.core.carry import Carried
 from tggbc_ros.core.config import MODELS
 from tggbc_ros.core.key_gate import HINTS, KeyGate
+from tggbc_ros.data.nuscenes.dataset import NuScenes
+from tggbc_ros.evaluation.passes import load_split
 from tggbc_ros.evaluation.score import Score
 from tggbc_ros.tools import drive
 
@@ -84,6 +87,27 @@ def test_objects_stand_for_importance_in_keyframes_alone(data: Path) -> None:
             assert float(frame.importance[objects].min()) > 50 * float(frame.importance[~objects].max())
 
 
+def test_another_rig_sees_less_and_not_from_everywhere(data: Path) -> None:
+    split = load_split(NuScenes(data, None), "s")
+    other = seen_otherwise(split, TINY, 1.5, ("CAM_BACK",))
+    sample, changed = next(split.samples()), next(other.samples())
+    assert (changed.token, changed.annotations) == (sample.token, sample.annotations)
+    before, after = sample.camera_frame(), changed.camera_frame()
+    back = before.rig.names.index("CAM_BACK")
+    assert after.cells is not None
+    assert [bool(cells.any()) for cells in after.cells] == [place != back for place in range(6)]
+    assert not after.images[back].any()
+    np.testing.assert_allclose(after.rig.intrinsics[:, 0, 0], 1.5 * before.rig.intrinsics[:, 0, 0])
+    height, width = before.images[0].shape[:2]
+    assert after.images[0].shape == before.images[0].shape
+    far = np.array([0.4, -0.1, 20.0])  # a point on another cell of the larger image, of the same colour
+    place, there = (matrix @ far / 20.0 for matrix in (before.rig.intrinsics[0], after.rig.intrinsics[0]))
+    middle = np.array([width / 2, height / 2])
+    np.testing.assert_allclose(there[:2] - middle, 1.5 * (place[:2] - middle), atol=1e-9)
+    with pytest.raises(ValueError, match="--without is CAM_ROOF, expected some of CAM_BACK"):
+        seen_otherwise(split, TINY, 1.0, ("CAM_ROOF",))
+
+
 def turned(degrees: float) -> Watched:
     """Two frames of a vehicle that stands and turns left by so much."""
     optical = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
@@ -109,7 +133,8 @@ def test_importance_stays_where_nothing_moves_and_goes_round_in_a_turn() -> None
 
 
 def test_nothing_told_is_nothing() -> None:
-    looked = Looked(torch.zeros(CELLS, 64), torch.ones(CELLS, HINTS), torch.arange(CELLS), torch.ones(CELLS), True)
+    ones = torch.ones(CELLS)
+    looked = Looked(torch.zeros(CELLS, 64), torch.ones(CELLS, HINTS), torch.arange(CELLS), ones, True)
     assert not torch.stack(keygate_hints.nothing(KeyGate(TINY, 6, 2), [looked])).any()
 
 
