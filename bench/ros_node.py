@@ -33,7 +33,7 @@ class NoNetwork:
 
     def __init__(self, model: ModelConfig) -> None:
         self.model, self.device, self.weights = model, torch.device("cpu"), "NONE"
-        self.precision, self.own_threads = "fp32", False
+        self.precision, self.gate, self.own_threads = "fp32", None, False
         rows, columns = model.feature_size
         self._features = torch.zeros(1, 6, 1, rows, columns)
         cells = torch.arange(6 * rows * columns)[None]
