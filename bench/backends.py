@@ -109,7 +109,7 @@ def measure_backends(
     """One row for each keep ratio and backend, and for eager PyTorch, after one frame to warm up."""
     weights = backends.choose_weights(model, checkpoint, allow_random_weights=True)
     networks: dict[str, Network] = {REFERENCE: Eager(model, weights, device)}
-    networks |= {name: _load(name, model, weights, device) for name in names}
+    networks |= {name: load(name, model, weights, device) for name in names}
     detectors = {
         (ratio, name): Detector(network, PruningConfig(ratio))
         for ratio in keep_ratios
@@ -124,7 +124,8 @@ def measure_backends(
     return [_row(model.name, ratio, name, each[1:]) for (ratio, name), each in reports.items()]
 
 
-def _load(name: str, model: ModelConfig, weights: Path | None, device: str) -> Network:
+def load(name: str, model: ModelConfig, weights: Path | None, device: str) -> Network:
+    """One backend's network of these weights, random where there are none; in int8 made on the spot if it need be."""
     made_of = int8_export(model, weights) if name == "openvino_int8" else weights
     return backends.load_network(name, model, made_of, device, allow_random_weights=True)
 

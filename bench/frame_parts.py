@@ -15,7 +15,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Any
@@ -23,20 +23,20 @@ from unittest import mock
 
 import torch
 
+from bench.backends import PAUSE_S, load
 from bench.frames import raw_frame
-from bench.int8 import int8_export
-from bench.measure import load_average, median
+from bench.measure import Call, load_average, median, timed_ms
 from bench.table import text_table
 from tggbc_ros import backends
 from tggbc_ros.backends.exported import ExportedNetwork
 from tggbc_ros.core import pruning as scoring
-from tggbc_ros.core.config import MODELS, ModelConfig, PruningConfig
+from tggbc_ros.core.config import MODELS, PruningConfig
 from tggbc_ros.core.detector import Detector, Network
-from tggbc_ros.core.threads import without_helpers
+from tggbc_ros.core.threads import beside
 
 WARM_UP = 3
 COLD_BYTES = 64 << 20
-PAUSE_S = 0.02
+CPU = torch.device("cpu")
 PARALLEL = 1 << 20
 """Numbers enough for torch to share a loop over them out."""
 SCORING = ("confident_queries", "key_importance", "most_important", "select")
@@ -70,14 +70,14 @@ def measure_parts(network: Network, pruning: PruningConfig, frames: int) -> Part
     with _clocked(network) as calls:
         for number in range(frames + WARM_UP):
             detector.step(raw_frame(network.model, number))
-    with without_helpers() if network.own_threads else nullcontext():  # as in a frame
+    with beside(network.own_threads):  # as in a frame
         decodes = {"in the frame": stages["decode"], **_again(network, lambda: decode(*given), frames)}
     return Parts(*({name: each[WARM_UP:] for name, each in times.items()} for times in (stages, calls, decodes)))
 
 
-def _again(network: Network, call: Callable[[], object], frames: int) -> Times:
+def _again(network: Network, call: Call, frames: int) -> Times:
     junk, images = torch.zeros(COLD_BYTES, dtype=torch.uint8), torch.randn(1, 6, 3, *network.model.image_size)
-    before: dict[str, Callable[[], object]] = {
+    before: dict[str, Call] = {
         "in a loop": lambda: None,
         "cold caches": lambda: junk.add_(1),
         "behind the encoder": lambda: network.encode(images),
@@ -107,16 +107,16 @@ def _helpers_elsewhere() -> Iterator[None]:
     thread.start()
     time.sleep(PAUSE_S)
     torch.set_num_threads(threads)
-    yield
-    stay.set()
-    thread.join()
+    try:
+        yield
+    finally:
+        stay.set()
+        thread.join()
 
 
-def _timed(call: Callable[[], object], first: Callable[[], object]) -> float:
+def _timed(call: Call, first: Call) -> float:
     first()
-    start = time.perf_counter()
-    call()
-    return (time.perf_counter() - start) * 1e3
+    return timed_ms(call, CPU)
 
 
 @contextmanager
@@ -149,8 +149,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     model = MODELS[options.model]
+    weights = backends.choose_weights(model, None, allow_random_weights=True)
     for name in options.backends:
-        network = _load(name, model)
+        network = load(name, model, weights, "cpu")
         for keep in options.keep:
             parts = measure_parts(network, PruningConfig(keep, queries=options.queries), options.frames)
             print(f"\n{model.name}, {name}, keep ratio {keep:g}")
@@ -158,11 +159,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(text_table((title, "ms", "a frame"), _lines(times, options.frames)))
     print(f"\n{torch.get_num_threads()} threads, load at the end {load_average()}")
     return 0
-
-
-def _load(name: str, model: ModelConfig) -> Network:
-    export = int8_export(model, None) if name == "openvino_int8" else None
-    return backends.load_network(name, model, export, "cpu", allow_random_weights=True)
 
 
 def _lines(times: Times, frames: int) -> list[tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Lists and arrays from files that others wrote: what does not fit is named in one line."""
+"""Files of plain values: what does not fit in one that is read is named in one line; one that is written is whole."""
 
 from __future__ import annotations
 
@@ -39,6 +39,28 @@ def read_arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:
             return {key: archive[key] for key in archive.files}
     except (ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is no NPZ file of plain arrays: {error}") from error
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The names and values in a JSON file; raises OSError, or ValueError naming the file."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged, it is no JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise ValueError(f"{path} holds {shown(data)}, expected names and values")
+    return data
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file, and the folder that it is to lie in; it appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def write_list(path: Path, entries: Sequence[dict[str, Any]]) -> None:

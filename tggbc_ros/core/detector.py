@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -23,7 +22,7 @@ from tggbc_ros.core.key_gate import KeyGate
 from tggbc_ros.core.memory import Snapshot
 from tggbc_ros.core.position import hold_still
 from tggbc_ros.core.preprocess import open_pool, preprocess
-from tggbc_ros.core.threads import without_helpers
+from tggbc_ros.core.threads import beside
 from tggbc_ros.core.types import (
     AlignedMemory,
     Array,
@@ -124,7 +123,7 @@ class Detector:
         that it must not use (`memory.distrust`) is dropped all the same, and the next report says why.
         """
         self._distrust_memory(frame)
-        with without_helpers() if self.network.own_threads else nullcontext():
+        with beside(self.network.own_threads):
             return self._step(frame)
 
     def _step(self, frame: CameraFrame) -> tuple[Boxes3D, StepReport]:

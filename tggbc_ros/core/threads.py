@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import Barrier
 
 import torch
@@ -29,6 +29,11 @@ def open_workers(count: int, name: str) -> ThreadPoolExecutor:
         for each in [pool.submit(begin) for _ in range(count)]:
             each.result()
     return pool
+
+
+def beside(own_threads: bool) -> AbstractContextManager[None]:
+    """In which torch computes next to an engine: without helpers where it brings threads of its own."""
+    return without_helpers() if own_threads else nullcontext()
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +16,7 @@ from tggbc_ros.compress.latency.grid import Grid
 from tggbc_ros.compress.latency.places import Kind
 from tggbc_ros.compress.latency.setting import Setting
 from tggbc_ros.compress.latency.table import LatencyTable
-from tggbc_ros.compress.values import Floats, shown
+from tggbc_ros.compress.values import Floats, read_object, replace_text, shown
 from tggbc_ros.core.shape import from_data, to_json
 
 FORMAT = "tggbc_ros.latency 1"
@@ -70,28 +69,6 @@ def write_table(table: LatencyTable, path: Path) -> None:
         "layers": [_grid_data(kind, grid) for kind, grid in sorted(table.grids.items())],
     }
     replace_text(path, lines(content))
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """The names and values in a JSON file; raises OSError, or ValueError naming the file."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged, it is no JSON: {error}") from error
-    if not isinstance(data, dict):
-        raise ValueError(f"{path} holds {shown(data)}, expected names and values")
-    return data
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file, which appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        unfinished.write_text(text, encoding="utf-8")
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def lines(content: Mapping[str, Any]) -> str:

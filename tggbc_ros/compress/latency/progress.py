@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tggbc_ros.compress.latency.engines import Lone
-from tggbc_ros.compress.latency.file import lines, read_object, replace_text
+from tggbc_ros.compress.latency.file import lines
 from tggbc_ros.compress.latency.places import Kind
 from tggbc_ros.compress.latency.setting import Setting
-from tggbc_ros.compress.values import shown
+from tggbc_ros.compress.values import read_object, replace_text, shown
 
 FORMAT = "tggbc_ros.latency.partial 1"
 SAVE_EVERY_S = 5.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -11,7 +10,7 @@ from tggbc_ros import backends
 from tggbc_ros.compress.slim.context import Context, bar
 from tggbc_ros.compress.slim.judging import Encode
 from tggbc_ros.compress.slim.networks import norm_frames
-from tggbc_ros.core.threads import without_helpers
+from tggbc_ros.core.threads import beside
 from tggbc_ros.export.calibration import FRAMES, describe
 from tggbc_ros.export.exporter import export, quantise_on
 from tggbc_ros.export.quantisation import require_library
@@ -26,7 +25,7 @@ def encoder(context: Context, weights: Path, images: torch.Tensor) -> Encode:
     there = images.to(network.device)
 
     def encode() -> torch.Tensor:
-        with without_helpers() if network.own_threads else nullcontext():  # as in a frame
+        with beside(network.own_threads):  # as in a frame
             features = network.encode(there)
         network.synchronize()
         return features

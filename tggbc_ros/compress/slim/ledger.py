@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from tggbc_ros.compress.values import read_object, replace_text
 from tggbc_ros.core.checkpoint import sha256
 
 LEDGER = "slim.json"
@@ -176,25 +177,15 @@ def _locked(folder: Path) -> TextIO:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write an object; what was there is replaced as a whole, and stays where that fails. NaN raises ValueError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        unfinished.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    replace_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def read_json(path: Path, kind: str) -> dict[str, Any]:
     """The object that a file of that format holds; raises OSError, or ValueError naming the file."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
-    found = content.get("format") if isinstance(content, dict) else None
-    if found != kind:
-        raise ValueError(f"{path} has format {found!r}, expected {kind!r}")
-    return dict(content)
+    content = read_object(path)
+    if content.get("format") != kind:
+        raise ValueError(f"{path} has format {content.get('format')!r}, expected {kind!r}")
+    return content
 
 
 def _hashes(files: Mapping[str, Path]) -> dict[str, str]:

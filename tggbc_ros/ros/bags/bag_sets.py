@@ -155,14 +155,7 @@ class _Run:
         self._clock = BagTime()
         self._waiting: deque[ImageSet[Message]] = deque()
         self._frames = SetFrames(settings.camera_names, line.model.feature_size)
-        self._sync: CameraSync[Message] = CameraSync(
-            settings.camera_names,
-            round(settings.max_spread_s * 1e9),
-            settings.sync_capacity,
-            account,
-            settings.min_cameras,
-            settings.camera_timeout_s,
-        )
+        self._sync: CameraSync[Message] = CameraSync.as_set(settings, account)
         at_once = replace(settings, pose_timeout_s=0.0)  # the set has waited already
         warn = partial(_say, line.warn)
         self._poses = EgoPose(at_once, account, threading.Event(), line.calibration, warn, self._clock)

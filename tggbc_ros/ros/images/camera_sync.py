@@ -23,6 +23,7 @@ from typing import Generic, TypeVar
 
 from tggbc_ros.ros.drops import Account
 from tggbc_ros.ros.images.stagger import Stagger, stagger
+from tggbc_ros.ros.params import Settings
 
 Message = TypeVar("Message")
 _stamp = attrgetter("stamp_ns")
@@ -105,6 +106,18 @@ class CameraSync(Generic[Message]):
         self._recent: dict[str, deque[tuple[int, float]]] = {camera: deque(maxlen=capacity) for camera in cameras}
         """Stamp and arrival of the last images that were stored, taken since or not."""
         self._taken_ns: dict[str, int] = {}
+
+    @classmethod
+    def as_set(cls, settings: Settings, account: Account) -> CameraSync[Message]:
+        """With what the parameters say of sets."""
+        return cls(
+            settings.camera_names,
+            round(settings.max_spread_s * 1e9),
+            settings.sync_capacity,
+            account,
+            settings.min_cameras,
+            settings.camera_timeout_s,
+        )
 
     @property
     def buffered(self) -> int:

@@ -63,14 +63,7 @@ class Intake:
             needed, lambda camera: self.feeds[camera].info, calibration, masks, settings.images_rectified
         )
         self._decoder = ImageDecoder(self._pictures.make)
-        self.sync: CameraSync[Decoding] = CameraSync(
-            settings.camera_names,
-            round(settings.max_spread_s * 1e9),
-            settings.sync_capacity,
-            account,
-            settings.min_cameras,
-            settings.camera_timeout_s,
-        )
+        self.sync: CameraSync[Decoding] = CameraSync.as_set(settings, account)
         self._topics = CameraTopics(node, settings, account, self._store)
 
     @property
