@@ -110,12 +110,15 @@ def score_split(
         raise ValueError(f"batches is {batches}, expected at least 1")
     probe = Probe.of(net.eval().requires_grad_(False).detector.backbone)
     try:
-        return measure(probe, _losses(net, table, config, batches, device), done)
+        return measure(probe, detection_losses(net, table, config, batches, device), done)
     finally:
         net.requires_grad_(False)
 
 
-def _losses(net: Net, table: FrameTable, config: TaskConfig, batches: int, device: torch.device) -> Iterable[Loss]:
+def detection_losses(
+    net: Net, table: FrameTable, config: TaskConfig, batches: int, device: torch.device
+) -> Iterable[Loss]:
+    """The loss that scores are of, batch by batch; None for one whose frames hold no object."""
     task = StreamTask(net, table, dataclasses.replace(config, guidance=0.0), device)
     for step, frames in zip(range(batches), task.batches(0), strict=False):
         loss = _loss(task, frames, step, batches)

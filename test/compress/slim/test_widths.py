@@ -12,10 +12,10 @@ from made_latency import made_table
 from tiny_model import TINY
 
 from tggbc_ros.compress import layout
-from tggbc_ros.compress.cutting import cut_shape
+from tggbc_ros.compress.cutting import Cut, cut_shape
 from tggbc_ros.compress.importance import best
-from tggbc_ros.compress.slim.widths import METHODS, UNITS, Choices, choose
-from tggbc_ros.compress.slim.widths_file import read_chosen, write_chosen
+from tggbc_ros.compress.slim.widths import METHODS, UNITS, Choices, choose, priced
+from tggbc_ros.compress.slim.widths_file import read_chosen, read_cut, write_chosen
 from tggbc_ros.core.shape import Shape, Stage, VoVNetShape, resnet
 
 SHAPES: dict[str, Shape] = {
@@ -125,3 +125,22 @@ def test_a_choice_on_disk_is_the_same_and_one_of_another_network_is_refused(tmp_
     assert (read.slim_us, read.layers, said["engine"]) == (chosen.slim_us, dict(chosen.layers), "torch")
     with pytest.raises(ValueError, match=r"widths.json is no choice of widths for this network"):
         read_chosen(path, SHAPES["basic"])
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_choice_made_elsewhere_costs_what_the_methods_own_would(name: str, tmp_path: Path) -> None:
+    of = choices(name)
+    chosen = choose(of, "mdp", 0.8, 0.0, 30.0)
+    write_chosen(tmp_path / "widths.json", chosen, of.shape, {})
+    again = priced(of, read_cut(tmp_path / "widths.json", of.shape), 0.8)
+    same = {field.name for field in dataclasses.fields(chosen)} - {"cut", "gap", "seconds"}
+    assert {field: getattr(again, field) for field in same} == {field: getattr(chosen, field) for field in same}
+    assert again.gap is None
+
+
+def test_a_choice_made_elsewhere_is_held_to_steps_and_budget() -> None:
+    of = choices("basic")
+    with pytest.raises(ValueError, match=r"the given widths are predicted to take 1.0000 .* at most the budget, 0.9"):
+        priced(of, Cut({}, frozenset()), 0.9)
+    with pytest.raises(ValueError, match=r"group layer4 is given 5 channels, expected a multiple of 4 or 64"):
+        priced(of, Cut({"layer4": (0, 1, 2, 3, 4)}, frozenset()), 0.9)

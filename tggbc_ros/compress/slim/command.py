@@ -38,7 +38,9 @@ def register(jobs: Any) -> None:
     add("--out", type=Path, required=True, metavar="DIR", help="for all that is made; the next call goes on there")
     add("--engine", choices=list(backends.BACKENDS), default="torch", help="what will run it (%(default)s)")
     add("--budget", type=float, required=True, metavar="SHARE", help="of the dense encoder's time, neck included")
-    add("--method", choices=METHODS, default="mdp", help="who chooses (%(default)s, which is exact)")
+    choice = parser.add_mutually_exclusive_group().add_argument
+    choice("--method", choices=METHODS, default="mdp", help="who chooses (%(default)s, which is exact)")
+    choice("--widths", type=Path, metavar="FILE", help="a choice made elsewhere, as widths.json has it, in its place")
     add("--steps", type=int, default=0, metavar="N", help="of tuning the encoder alone (%(default)s)")
     add("--joint-steps", type=int, default=0, metavar="N", help="of tuning everything, the control too (%(default)s)")
     add("--skip", nargs="+", choices=STAGES, default=[], metavar="STAGE", help="go on with what lies there instead")
@@ -98,6 +100,7 @@ def _settings(given: argparse.Namespace) -> Settings:
         budget=given.budget,
         out=given.out,
         method=given.method,
+        widths=given.widths,
         step=given.channel_step or step,
         keep_stem=given.stem == "kept",
         batches=given.batches,

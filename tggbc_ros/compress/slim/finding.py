@@ -15,8 +15,8 @@ from tggbc_ros.compress.slim.ledger import Job
 from tggbc_ros.compress.slim.networks import write_cut
 from tggbc_ros.compress.slim.scores_file import MeasuredOn, write_scores
 from tggbc_ros.compress.slim.settings import Where
-from tggbc_ros.compress.slim.widths import MDP, choose
-from tggbc_ros.compress.slim.widths_file import read_chosen, write_chosen
+from tggbc_ros.compress.slim.widths import MDP, choose, priced
+from tggbc_ros.compress.slim.widths_file import read_chosen, read_cut, write_chosen
 from tggbc_ros.core.checkpoint import sha256
 from tggbc_ros.training.tasks import Net, TaskConfig
 from tggbc_ros.training.weights import begin_from
@@ -75,14 +75,16 @@ def scoring(context: Context) -> Job:
 def solving(context: Context) -> Job:
     """Which widths, which blocks."""
     given, places = context.settings, context.places
-    depends: dict[str, Any] = {
-        name: getattr(given, name) for name in ("method", "budget", "step", "keep_stem", "foreign_table")
-    }
-    if given.method == MDP:
+    depends: dict[str, Any] = {"method": given.chosen_by}
+    depends |= {name: getattr(given, name) for name in ("budget", "step", "keep_stem", "foreign_table")}
+    if given.method == MDP and not given.widths:
         depends |= {"gap": given.gap, "seconds": given.seconds}
 
     def work() -> str:
-        chosen = choose(context.choices(), given.method, given.budget, given.gap, given.seconds)
+        if given.widths:
+            chosen = priced(context.choices(), read_cut(given.widths, context.shape), given.budget)
+        else:
+            chosen = choose(context.choices(), given.method, given.budget, given.gap, given.seconds)
         about = _about(context) | {"latency_table": sha256(places.latency), "scores": sha256(places.scores)}
         write_chosen(places.widths, chosen, context.shape, about)
         proof = "" if chosen.gap is None else ", proven the best" if chosen.gap == 0 else f", gap {chosen.gap:.1g}"
@@ -93,6 +95,8 @@ def solving(context: Context) -> Job:
         )
 
     reads = {"checkpoint": given.checkpoint, "latency table": places.latency, "scores": places.scores}
+    if given.widths:
+        reads["widths"] = given.widths
     return Job(f"{given.name}/solve", depends, reads, (places.widths,), work)
 
 
@@ -119,6 +123,6 @@ def place(where: Where) -> dict[str, str | None]:
 
 def _about(context: Context) -> dict[str, Any]:
     given, setting = context.settings, context.table().setting
-    said = {name: getattr(given, name) for name in ("model", "method", "step", "keep_stem")}
+    said = {name: getattr(given, name) for name in ("model", "step", "keep_stem")} | {"method": given.chosen_by}
     said |= {name: getattr(setting, name) for name in ("engine", "machine", "device", "threads", "cameras")}
     return said | {"weights": context.weights, "shape_before": dataclasses.asdict(context.shape)}

@@ -29,6 +29,7 @@ class Settings:
     come and go together. train: what is scored and tuned on; held_out: what is evaluated on, nothing where it is None.
     batches of ``batch`` frames are scored. tuning: steps of the encoder alone, with ``tune_batch`` frames
     each; joint: of everything.
+    widths: a choice that was made elsewhere, in place of a method's; it is known by its file's name.
     table: a latency table made before, in place of one in ``out``; table_step: of one that is made here, in
     channels; encoders: whole ones that it is fitted to.
     judge: the backend that accuracy is found with.
@@ -44,6 +45,7 @@ class Settings:
     budget: float
     out: Path
     method: str = "mdp"
+    widths: Path | None = None
     step: int = 8
     keep_stem: bool = True
     batches: int = 64
@@ -73,7 +75,7 @@ class Settings:
         if not (math.isfinite(self.budget) and 0.0 < self.budget <= 1.0):
             raise ValueError(f"budget is {self.budget}, expected a share of the dense encoder's time in (0, 1]")
         for name, known, given in (
-            ("method", METHODS, (self.method,)),
+            ("method", METHODS, () if self.widths else (self.method,)),
             ("stage", STAGES, (self.stop_after, *sorted(self.skip))),
         ):
             for each in given:
@@ -93,4 +95,9 @@ class Settings:
     @property
     def name(self) -> str:
         """Of the run within the folder: what was chosen by which method within which budget."""
-        return f"{self.method}_{self.budget:g}"
+        return f"{self.chosen_by}_{self.budget:g}"
+
+    @property
+    def chosen_by(self) -> str:
+        """The method's name, or that of the file with a choice that was made elsewhere."""
+        return self.widths.stem if self.widths else self.method

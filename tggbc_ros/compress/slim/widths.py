@@ -7,6 +7,7 @@ time. The neck's two laterals read the last two trunks; what no choice touches i
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -174,6 +175,34 @@ class Chosen:
     seconds: float
 
 
+def priced(choices: Choices, cut: Cut, budget: float) -> Chosen:
+    """What a choice that was made elsewhere costs and keeps.
+
+    Raises ValueError where a width is none of the choices, or the budget is exceeded.
+    """
+    started = time.perf_counter()
+    choice = [_rung(choices, group, cut) for group in choices.groups]
+    keep = [True, *(block not in cut.gone for block in choices.blocks)]
+    problem, dense = _within(choices, budget)
+    found = solution(problem, choice, keep, started)
+    if found.latency + choices.table.rest_us > budget * dense:
+        share = (found.latency + choices.table.rest_us) / dense
+        raise ValueError(
+            f"the given widths are predicted to take {share:.4f} of the dense encoder's time, expected at "
+            f"most the budget, {budget:g}"
+        )
+    return _chosen(choices, problem, found, cut, budget, dense)
+
+
+def _rung(choices: Choices, group: str, cut: Cut) -> int:
+    width, ladder = len(cut.kept.get(group, range(choices.widths[group]))), choices.ladder(group)
+    if width not in ladder:
+        raise ValueError(
+            f"group {group} is given {width} channels, expected a multiple of {choices.step} or {ladder[-1]}"
+        )
+    return ladder.index(width)
+
+
 def choose(choices: Choices, method: str, budget: float, gap: float, seconds: float) -> Chosen:
     """The widths and blocks that keep the most importance at that share of the dense encoder's predicted time.
 
@@ -183,18 +212,27 @@ def choose(choices: Choices, method: str, budget: float, gap: float, seconds: fl
         raise ValueError(f"method is {method!r}, expected one of {', '.join(METHODS)}")
     if not (math.isfinite(budget) and 0.0 < budget <= 1.0):
         raise ValueError(f"budget is {budget}, expected a share of the dense encoder's time in (0, 1]")
-    unbound = choices.problem("the dense encoder", 0)
-    full = unbound.full()
+    problem, dense = _within(choices, budget)
     rest = choices.table.rest_us
-    dense = unbound.evaluate(*full)[1] + rest
-    problem = choices.problem(f"budget {budget:g}", max(0, math.floor(budget * dense) - rest))
     methods: dict[str, Callable[[Problem], Solution]] = {MDP: lambda given: solve(given, gap, seconds), **PEERS}
     found = methods[method](problem)
     if not found.feasible or found.latency + rest > budget * dense:
         raise ValueError(_unreachable(problem, method, budget, found, dense, rest))
-    before, after = solution(problem, *full, started=0.0), found
+    return _chosen(choices, problem, found, choices.cut(found), budget, dense)
+
+
+def _within(choices: Choices, budget: float) -> tuple[Problem, int]:
+    """The program of a budget, and the dense encoder's time in microseconds."""
+    unbound, rest = choices.problem("the dense encoder", 0), choices.table.rest_us
+    dense = unbound.evaluate(*unbound.full())[1] + rest
+    return choices.problem(f"budget {budget:g}", max(0, math.floor(budget * dense) - rest)), dense
+
+
+def _chosen(choices: Choices, problem: Problem, found: Solution, cut: Cut, budget: float, dense: int) -> Chosen:
+    rest = choices.table.rest_us
+    before, after = solution(problem, *problem.full(), started=0.0), found
     return Chosen(
-        choices.cut(found),
+        cut,
         budget,
         dense,
         found.latency + rest,

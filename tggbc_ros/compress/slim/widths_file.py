@@ -30,12 +30,22 @@ def write_chosen(path: Path, chosen: Chosen, shape: Shape, about: Mapping[str, A
     write_json(path, content)
 
 
-def read_chosen(path: Path, shape: Shape) -> tuple[Chosen, dict[str, Any]]:
-    """What was chosen, and all that the file says; raises OSError, or ValueError naming the file and what is wrong."""
+def read_cut(path: Path, shape: Shape) -> Cut:
+    """Only which channels and blocks stay; raises as `read_chosen` does."""
     content = read_json(path, FORMAT)
     try:
         cut = Cut({group: tuple(map(int, each)) for group, each in content["kept"].items()}, frozenset(content["gone"]))
         cut.check(shape)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path} is no choice of widths for this network: {error}") from error
+    return cut
+
+
+def read_chosen(path: Path, shape: Shape) -> tuple[Chosen, dict[str, Any]]:
+    """What was chosen, and all that the file says; raises OSError, or ValueError naming the file and what is wrong."""
+    content = read_json(path, FORMAT)
+    cut = read_cut(path, shape)
+    try:
         layers = {name: (int(before), int(after)) for name, (before, after) in content["layers_us"].items()}
         numbers = {name: content[name] for name in NUMBERS}
         return Chosen(cut, layers=layers, gap=content["gap"], **numbers), content
