@@ -142,10 +142,10 @@ def _teacher(
     begin_from(net, dense)
     net = net.to(device, memory_format=torch.channels_last).eval()
     size = 2 * len(table) * table.images.shape[1] * model.embed_dims * math.prod(model.feature_size)
-    if size > MOST_FEATURES or tuning.steps * tuning.batch < len(table):
-        return Teacher(net.detector)
     path = shared / f"features_{sha256(dense)[:16]}_{digest(table)[:16]}.npy"
     if not path.is_file():
+        if size > MOST_FEATURES or tuning.steps * tuning.batch < len(table):
+            return Teacher(net.detector)
         shared.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.partial")
         with tqdm(total=len(table), unit="frame", desc="dense network's features", disable=None) as bar:

@@ -71,7 +71,7 @@ def write_network(
     """Write a state dict, by our own names, with its backbone's shape and history, in place of what was there.
 
     shape: None where the backbone looks as its name says. Raises OSError where it cannot be written whole; what was
-    there then stays.
+    there then stays. ValueError for a history that holds NaN.
     """
     try:
         from safetensors import SafetensorError
@@ -79,7 +79,7 @@ def write_network(
     except ImportError as error:
         raise ImportError(f"writing {path} needs the library safetensors: pip install safetensors") from error
     metadata = {SHAPE_KEY: to_json(shape)} if shape else {}
-    metadata |= {HISTORY_KEY: json.dumps(list(history))} if history else {}
+    metadata |= {HISTORY_KEY: json.dumps(list(history), allow_nan=False)} if history else {}
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}-{os.getpid()}")
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tggbc_ros.training.array_file import new_array
 from tggbc_ros.training.frames import FrameTable
 from tggbc_ros.training.parallel import Crew
 from tggbc_ros.training.tasks import Net
@@ -33,7 +34,7 @@ def cache_features(
     model = net.detector.model
     shape = len(table), table.images.shape[1], model.embed_dims, *model.feature_size
     if crew.leads:
-        np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+        new_array(path, np.float16, shape)
     crew.wait()
     cache = np.load(path, mmap_mode="r+")
     for first in range(crew.rank * batch, len(table), crew.size * batch):

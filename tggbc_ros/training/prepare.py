@@ -16,6 +16,7 @@ from tggbc_ros.core.preprocess import preprocess
 from tggbc_ros.core.types import Boxes3D
 from tggbc_ros.data.nuscenes.dataset import NuScenes
 from tggbc_ros.data.records import Annotations, Sample
+from tggbc_ros.training.array_file import new_array
 from tggbc_ros.training.frames import IMAGES_FILE, TABLE_FILE, FrameTable, load_table
 
 LOADERS = 2
@@ -92,9 +93,7 @@ def _write(
     if not any(len(labels) for _, labels in objects):
         raise ValueError(f"none of the {len(samples)} samples has an annotation of a detection class")
     cameras, (height, width) = len(samples[0].cameras), model.image_size
-    images = np.lib.format.open_memmap(
-        folder / IMAGES_FILE, mode="w+", dtype=np.uint8, shape=(len(samples), cameras, 3, height, width)
-    )
+    images = new_array(folder / IMAGES_FILE, np.uint8, (len(samples), cameras, 3, height, width))
     calibration = _write_images(samples, model, images, progress)
     images.flush()
     np.savez(
