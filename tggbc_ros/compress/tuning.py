@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -45,7 +46,8 @@ class Tuning:
 
     steps: of ``batch`` frames each, of the encoder alone. seed: of the frames' order and of all noise. rate: the
     learning rate's peak. joint: steps of everything behind them, of ``joint_batch`` frames each, at ``joint_rate``.
-    ema: decay of the averaged weights, which are what is kept.
+    ema: decay of the averaged weights, which are what is kept. keep_zeros: whether weights of matrices that are zero
+    at the beginning stay zero.
     """
 
     steps: int
@@ -57,11 +59,16 @@ class Tuning:
     joint_rate: float = 1e-4
     ema: float = 0.99
     bf16: bool = True
+    keep_zeros: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("steps", 0), ("batch", 1), ("joint", 0), ("joint_batch", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least {least}")
+
+    def data(self) -> dict[str, object]:
+        """Plain values by name; of what most tunings do not ask for, nothing."""
+        return {name: value for name, value in asdict(self).items() if name != "keep_zeros" or value}
 
 
 def tune(
@@ -94,7 +101,7 @@ def tune(
     teacher = _teacher(model, dense, table, tuning, shared or folder, device)
     _learn_features(net, teacher, table, tuning if sha256(dense) != sha256(begin) else replace(tuning, steps=0), folder)
     _learn_all(net, teacher, table, tuning, folder)
-    step = {"step": "tune", **asdict(tuning), "frames": len(table)}
+    step = {"step": "tune", **tuning.data(), "frames": len(table)}
     export(net.detector, weights, (*history_of(begin), step), gate_at(begin))
     return weights
 
@@ -104,7 +111,7 @@ def _learn_features(net: Net, teacher: Teacher, table: FrameTable, tuning: Tunin
         config = TaskConfig(batch=tuning.batch, bf16=tuning.bf16, seed=tuning.seed)
         task = EncoderTask(net, table, config, _device(net), teacher)
         parts = {"backbone": net.detector.backbone, "neck": net.detector.neck}
-        _run(task, parts, _loop_config(tuning.steps, tuning.rate, tuning.ema), folder / ENCODER)
+        _run(task, parts, _loop_config(tuning.steps, tuning.rate, tuning.ema), folder / ENCODER, tuning.keep_zeros)
 
 
 def _learn_all(net: Net, teacher: Teacher, table: FrameTable, tuning: Tuning, folder: Path) -> None:
@@ -113,17 +120,34 @@ def _learn_all(net: Net, teacher: Teacher, table: FrameTable, tuning: Tuning, fo
         task = StreamTask(net, table, config, _device(net), teacher=teacher)
         detector = net.detector
         parts = {"backbone": detector.backbone, "neck": detector.neck, "head": detector.head}
-        _run(task, parts, _loop_config(tuning.joint, tuning.joint_rate, tuning.ema), folder / JOINT)
+        _run(task, parts, _loop_config(tuning.joint, tuning.joint_rate, tuning.ema), folder / JOINT, tuning.keep_zeros)
 
 
-def _run(task: Task, parts: dict[str, nn.Module], config: LoopConfig, folder: Path) -> None:
+def _run(task: Task, parts: dict[str, nn.Module], config: LoopConfig, folder: Path, keep_zeros: bool) -> None:
     """Train, going on where it was stopped; the network is the averaged one afterwards."""
+    masks = zeros_of(parts) if keep_zeros else []
     loop = Loop(task, config, folder, parts)
     if (folder / STATE_FILE).is_file():
         loop.resume()
+    # The average follows weights that are zero where these are, from the same ones on: it needs no mask.
+    kept = loop.optimizer.register_step_post_hook(lambda *_: _clear(masks))
     if loop.step < config.steps:
         loop.run()
+    kept.remove()
     task.net.load_state_dict(loop.average.module.state_dict())
+
+
+def zeros_of(parts: Mapping[str, nn.Module]) -> list[tuple[nn.Parameter, torch.Tensor]]:
+    """The matrices with zeros in them, and where: true for those."""
+    matrices = [each for part in parts.values() for each in part.parameters() if each.ndim > 1 and each.requires_grad]
+    found = [(each, each.detach() == 0) for each in matrices]
+    return [(each, zeros) for each, zeros in found if zeros.any()]
+
+
+@torch.no_grad()
+def _clear(masks: Sequence[tuple[nn.Parameter, torch.Tensor]]) -> None:
+    for parameter, zeros in masks:
+        parameter.masked_fill_(zeros, 0.0)
 
 
 def _loop_config(steps: int, rate: float, ema: float) -> LoopConfig:
@@ -163,7 +187,7 @@ def digest(table: FrameTable) -> str:
 
 
 def _source(dense: Path, begin: Path, table: FrameTable, tuning: Tuning) -> dict[str, object]:
-    return {"dense": sha256(dense), "begin": sha256(begin), "frames": digest(table), **asdict(tuning)}
+    return {"dense": sha256(dense), "begin": sha256(begin), "frames": digest(table), **tuning.data()}
 
 
 def _expect_same_run(folder: Path, source: dict[str, object]) -> None:

@@ -24,6 +24,7 @@ from tggbc_ros.core.network_file import shape_in
 from tggbc_ros.core.official_keys import is_official, official_names
 from tggbc_ros.core.position import depth_bins
 from tggbc_ros.core.shape import ShapeError
+from tggbc_ros.core.sparse_file import unpacked
 from tggbc_ros.core.vit_checkpoint import gates_as_in, rotary_tables, weights_alone
 from tggbc_ros.core.wrappings import State, bare, is_safetensors, weights_in, why_no_checkpoint, with_shared
 
@@ -317,7 +318,11 @@ def _read_safetensors(path: Path, prefix: str = "") -> dict[str, torch.Tensor]:
             if prefix:
                 names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118, it is no mapping
                 return {name: file.get_tensor(name) for name in names}
-            kept_as = file.metadata() or {}
-        return dict(with_shared(load_file(path), kept_as))
+            metadata = file.metadata() or {}
+        stored = dict(with_shared(load_file(path), metadata))
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"checkpoint {path} is damaged or not a safetensors file: {_reason(error)}") from error
+    try:
+        return unpacked(stored, metadata)
+    except ValueError as error:
+        raise CheckpointError(f"checkpoint {path} {error}") from error

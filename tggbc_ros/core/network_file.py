@@ -19,6 +19,7 @@ from tggbc_ros.core.backbones import build_backbone
 from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.core.neck import CPFPN
 from tggbc_ros.core.shape import PRESETS, Shape, ShapeError, alike, from_json, to_json
+from tggbc_ros.core.sparse_file import MASK, VALUES, packed, sparse_shapes
 
 SHAPE_KEY = "tggbc_ros.shape"
 HISTORY_KEY = "tggbc_ros.history"
@@ -66,12 +67,17 @@ def as_history(data: object) -> History:
 
 
 def write_network(
-    state: Mapping[str, torch.Tensor], path: Path, shape: Shape | None = None, history: Sequence[Mapping[str, Any]] = ()
+    state: Mapping[str, torch.Tensor],
+    path: Path,
+    shape: Shape | None = None,
+    history: Sequence[Mapping[str, Any]] = (),
+    sparse: bool = False,
 ) -> None:
     """Write a state dict, by our own names, with its backbone's shape and history, in place of what was there.
 
-    shape: None where the backbone looks as its name says. Raises OSError where it cannot be written whole; what was
-    there then stays. ValueError for a history that holds NaN.
+    shape: None where the backbone looks as its name says. sparse: tensors of mostly zeros as values and bits, as
+    `sparse_file` has them. Raises OSError where it cannot be written whole; what was there then stays. ValueError for a
+    history that holds NaN.
     """
     try:
         from safetensors import SafetensorError
@@ -80,6 +86,9 @@ def write_network(
         raise ImportError(f"writing {path} needs the library safetensors: pip install safetensors") from error
     metadata = {SHAPE_KEY: to_json(shape)} if shape else {}
     metadata |= {HISTORY_KEY: json.dumps(list(history), allow_nan=False)} if history else {}
+    if sparse:
+        state, told = packed(state)
+        metadata |= told
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}-{os.getpid()}")
     try:
@@ -107,6 +116,19 @@ def _metadata(path: Path) -> Mapping[str, str]:
         return {}
 
 
+def _whole(path: Path, found: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """Shapes by name with those of sparse tensors in the place of their parts'."""
+    try:
+        sparse = sparse_shapes(_metadata(path))
+    except ValueError as error:
+        raise ShapeError(f"it {error}") from error
+    for name in sparse.keys() & {each.removesuffix(MASK) for each in found}:
+        found |= {name: sparse[name]}
+        for part in (VALUES, MASK):
+            found.pop(f"{name}{part}", None)
+    return found
+
+
 def _expect_tensors(path: Path, model: ModelConfig, shape: Shape) -> None:
     """Raise ShapeError where backbone or neck would have other tensors than the file."""
     from safetensors import safe_open
@@ -121,6 +143,7 @@ def _expect_tensors(path: Path, model: ModelConfig, shape: Shape) -> None:
     with safe_open(path, "pt") as file:
         names = list(file.keys())
         found = {name: tuple(file.get_slice(name).get_shape()) for name in names if name.partition(".")[0] in modules}
+    found = _whole(path, found)
     wrong = [
         f"{name} {found.get(name, 'is missing')} (expected {wanted.get(name, 'none')})"
         for name in sorted(wanted.keys() | found.keys())

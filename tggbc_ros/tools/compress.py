@@ -1,6 +1,7 @@
-"""Make a network cheaper to run: ``python -m tggbc_ros.tools.compress keygate | latency | slim``.
+"""Make a network cheaper to run: ``python -m tggbc_ros.tools.compress keygate | latency | slim | sparse``.
 
 slim makes a network with a smaller image encoder (docs/slim.md), stage by stage; the next call goes on where one ended.
+sparse sets single weights to zero (docs/sparse.md), likewise.
 keygate fits the gate that chooses keys before the decoder begins (parameter start_ratio) to the decoder's attention,
 on the frames of a data set, of which no label is read, or of bags, and writes it with the weights that it was fitted
 for.
@@ -22,6 +23,7 @@ from tggbc_ros.compress.drives import of_bags, of_split
 from tggbc_ros.compress.frames import Looked, look
 from tggbc_ros.compress.latency import command as latency
 from tggbc_ros.compress.slim import command as slim
+from tggbc_ros.compress.sparse import command as sparse
 from tggbc_ros.core.checkpoint import GATE_PREFIX, read_state_dict
 from tggbc_ros.core.config import MODELS, PruningConfig, model_config
 from tggbc_ros.core.detector import Network
@@ -104,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     gate.set_defaults(run=fit_keygate)
     latency.add_parser(jobs)
     slim.register(jobs)
+    sparse.register(jobs)
     return parser
 
 

@@ -79,7 +79,7 @@ def run(given: argparse.Namespace) -> None:
         stages = _stages(context, ledger)
         for stage in STAGES[: STAGES.index(settings.stop_after) + 1]:
             stages[stage]()
-        print(_times(ledger))
+        print(times(ledger))
 
 
 def _settings(given: argparse.Namespace) -> Settings:
@@ -181,7 +181,7 @@ def _report(context: Context, ledger: Ledger) -> None:
     ledger.make(reporting(context, ledger))
 
 
-def _times(ledger: Ledger) -> str:
+def times(ledger: Ledger) -> str:
     """What each job took in all, and their sum."""
     width = max(map(len, ledger.seconds), default=0)
     lines = [f"{name.ljust(width)} {seconds:8.1f} s" for name, seconds in ledger.seconds.items()]

@@ -1,7 +1,8 @@
 """What was made in a folder, of what and how: the next call makes only what is missing, or no longer of its time.
 
-A stage's record in ``slim.json`` holds its settings and the hashes of the files that it read and wrote. Nothing is
-replaced without a line that says why, and nothing that others wrote or changed is replaced at all.
+A stage's record in ``slim.json`` (of sparse networks ``sparse.json``) holds its settings and the hashes of the files
+that it read and wrote. Nothing is replaced without a line that says why, and nothing that others wrote or changed is
+replaced at all.
 """
 
 from __future__ import annotations
@@ -18,9 +19,8 @@ from typing import Any, TextIO
 from tggbc_ros.compress.values import read_object, replace_text
 from tggbc_ros.core.checkpoint import sha256
 
-LEDGER = "slim.json"
-LOCK = ".slim.lock"
-FORMAT = "tggbc_ros slim 1"
+KIND = "slim"
+LEDGER = f"{KIND}.json"
 
 Record = dict[str, Any]
 Say = Callable[[str], object]
@@ -43,12 +43,12 @@ class Job:
 
 
 class Ledger:
-    """The record of a folder, kept in its `LEDGER`. say: what hears a line for each job."""
+    """The record of a folder, kept in its ``KIND.json``. say: what hears a line for each job."""
 
-    def __init__(self, folder: Path, say: Say) -> None:
-        self._lock = _locked(folder)
+    def __init__(self, folder: Path, say: Say, kind: str = KIND) -> None:
+        self._lock = _locked(folder, kind)
         self.folder, self._say = folder, say
-        self._path = folder / LEDGER
+        self._path, self._format = folder / f"{kind}.json", f"tggbc_ros {kind} 1"
         self._jobs = self._read()
         self.seconds: dict[str, float] = {}
         """Of the jobs that this call has seen, what each took in all, earlier calls included."""
@@ -146,12 +146,12 @@ class Ledger:
 
     def _note(self, name: str, record: Record) -> None:
         self._jobs[name] = record
-        write_json(self._path, {"format": FORMAT, "jobs": self._jobs})
+        write_json(self._path, {"format": self._format, "jobs": self._jobs})
 
     def _read(self) -> dict[str, Record]:
         if not self._path.exists():
             return {}
-        content = read_json(self._path, FORMAT)
+        content = read_json(self._path, self._format)
         jobs: Any = content.get("jobs")
         wanted = {"done": bool, "settings": dict, "reads": dict, "seconds": float | int, "said": str}
         sound = isinstance(jobs, dict) and all(
@@ -163,10 +163,10 @@ class Ledger:
         return dict(jobs)
 
 
-def _locked(folder: Path) -> TextIO:
+def _locked(folder: Path, kind: str) -> TextIO:
     """Hold a folder as long as the file is open; raises ValueError where another call does."""
     folder.mkdir(parents=True, exist_ok=True)
-    lock = (folder / LOCK).open("w")
+    lock = (folder / f".{kind}.lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -33,9 +33,9 @@ def widths_picture(path: Path, shape: Shape, chosen: Chosen) -> None:
     whole = [before[layer.group] for layer in layers]
     left = [0 if layer.block in chosen.cut.gone else after[layer.group] for layer in layers]
     _bars(axes, whole, left, [layer.block in chosen.cut.gone for layer in layers])
-    _name_layers(axes, [layer.name for layer in layers])
+    name_layers(axes, [layer.name for layer in layers])
     axes.set_ylabel("channels put out")
-    _save(figure, path)
+    save(figure, path)
 
 
 def latency_picture(path: Path, chosen: Chosen) -> None:
@@ -46,9 +46,9 @@ def latency_picture(path: Path, chosen: Chosen) -> None:
     gone = [one > 0 and other == 0 for one, other in zip(before, after, strict=True)]
     figure, axes = _wide(len(names))
     _bars(axes, before, after, gone)
-    _name_layers(axes, names)
+    name_layers(axes, names)
     axes.set_ylabel("predicted time (ms)")
-    _save(figure, path)
+    save(figure, path)
 
 
 def runs_picture(path: Path, rows: Sequence[Row], references: Mapping[str, float]) -> None:
@@ -62,7 +62,7 @@ def runs_picture(path: Path, rows: Sequence[Row], references: Mapping[str, float
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     _accuracy(left, judged, references)
     _times(right, timed)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _accuracy(axes: Axes, rows: Sequence[Row], references: Mapping[str, float]) -> None:
@@ -81,7 +81,7 @@ def _accuracy(axes: Axes, rows: Sequence[Row], references: Mapping[str, float]) 
         axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=6, columnspacing=1.2)
     else:
         axes.text(0.5, 0.5, "not judged", transform=axes.transAxes, ha="center", color="0.5")
-    _style(axes, "encoder time, share of the dense one (measured)", "mAP by nuScenes' evaluator")
+    style(axes, "encoder time, share of the dense one (measured)", "mAP by nuScenes' evaluator")
     axes.set_title("numbers: budget", loc="right", fontsize=9, color="0.4")
 
 
@@ -96,7 +96,7 @@ def _times(axes: Axes, rows: Sequence[Row]) -> None:
     axes.set_xlim(*ends)
     axes.set_ylim(*ends)
     axes.set_aspect("equal")
-    _style(axes, "predicted share of the dense time", "measured share")
+    style(axes, "predicted share of the dense time", "measured share")
     axes.set_title("band: 5 %", loc="right", fontsize=9, color="0.4")
 
 
@@ -135,7 +135,7 @@ def _bars(axes: Axes, before: Sequence[float], after: Sequence[float], gone: Seq
     axes.set_xlim(-0.7, len(before) - 0.3)
 
 
-def _name_layers(axes: Axes, names: Sequence[str]) -> None:
+def name_layers(axes: Axes, names: Sequence[str]) -> None:
     """Names below, and a line wherever another stage begins."""
     axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
     for place in range(1, len(names)):
@@ -146,14 +146,15 @@ def _name_layers(axes: Axes, names: Sequence[str]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _style(axes: Axes, across: str, up: str) -> None:
+def style(axes: Axes, across: str, up: str) -> None:
+    """What the axes show; a grid, no frame."""
     axes.set_xlabel(across)
     axes.set_ylabel(up)
     axes.grid(visible=True, alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
     """Text stays text; nothing in the file depends on when it was made."""
     FigureCanvasAgg(figure)
     written = io.BytesIO()
