@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_model import TINY
 
-from tggbc_ros.core.checkpoint import CheckpointError, build_network, read_state_dict
+from tggbc_ros.core.checkpoint import GATE_PREFIX, CheckpointError, build_network, read_gate_state, read_state_dict
 from tggbc_ros.core.model import StreamPETR
 from tggbc_ros.core.network_file import history_of, write_network
+from tggbc_ros.core.shape import resnet
 from tggbc_ros.core.sparse_file import MASK, SPARSE_KEY, VALUES, packed, packed_bytes, sparse_shapes, unpacked
 
 NAME = "neck.output.weight"
@@ -98,6 +100,23 @@ def test_parts_that_do_not_count_up_are_refused_by_name(
     path = broken(tmp_path / "broken.safetensors", written, **change)
     with pytest.raises(CheckpointError, match=f"{path} .*{said}"):
         build_network(TINY, path)
+
+
+def test_a_key_gate_with_zeros_comes_back(tmp_path: Path) -> None:
+    gate = {f"{GATE_PREFIX}row": torch.eye(32), f"{GATE_PREFIX}bias": torch.ones(3)}
+    write_network(sparse_network() | gate, path := tmp_path / "gate.safetensors", sparse=True)
+    found = read_gate_state(path)
+    assert found.keys() == {"row", "bias"} and torch.equal(found["row"], torch.eye(32))
+
+
+def test_a_sparse_network_may_be_slim_too(tmp_path: Path) -> None:
+    shape = resnet("basic", (1, 1, 1, 1), width=8)
+    module = StreamPETR(replace(TINY, shape=shape)).requires_grad_(False)
+    module.neck.output.weight[:, ::2] = 0.0
+    write_network(module.state_dict(), path := tmp_path / "slim.safetensors", shape, sparse=True)
+    built, _ = build_network(TINY, path)
+    assert built.model.shape == shape
+    assert torch.equal(built.neck.output.weight, module.neck.output.weight)
 
 
 def test_a_file_cut_short_is_refused_by_name(written: Path, tmp_path: Path) -> None:

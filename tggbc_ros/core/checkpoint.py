@@ -315,14 +315,13 @@ def _read_safetensors(path: Path, prefix: str = "") -> dict[str, torch.Tensor]:
         raise CheckpointError(f"checkpoint {path} needs the library safetensors: pip install safetensors") from error
     try:
         with safe_open(path, "pt") as file:
-            if prefix:
-                names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118, it is no mapping
-                return {name: file.get_tensor(name) for name in names}
             metadata = file.metadata() or {}
-        stored = dict(with_shared(load_file(path), metadata))
+            names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118, it is no mapping
+            some = {name: file.get_tensor(name) for name in names} if prefix else {}
+        stored = some if prefix else dict(with_shared(load_file(path), metadata))
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"checkpoint {path} is damaged or not a safetensors file: {_reason(error)}") from error
     try:
-        return unpacked(stored, metadata)
+        return unpacked(stored, metadata, prefix)
     except ValueError as error:
         raise CheckpointError(f"checkpoint {path} {error}") from error

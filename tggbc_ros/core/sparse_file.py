@@ -45,10 +45,15 @@ def packed_bytes(size: int, kept: int, item: int) -> int:
     return kept * item + -(-size // 8)
 
 
-def unpacked(state: State, metadata: Mapping[str, str]) -> dict[str, torch.Tensor]:
-    """All tensors dense. Raises ValueError naming the tensor whose parts are missing or do not count up."""
+def unpacked(state: State, metadata: Mapping[str, str], prefix: str = "") -> dict[str, torch.Tensor]:
+    """All tensors dense; prefix: of the names that there are.
+
+    Raises ValueError naming the tensor whose parts are missing or do not count up.
+    """
     whole = dict(state)
     for name, shape in sparse_shapes(metadata).items():
+        if not name.startswith(prefix):
+            continue
         values, mask = (whole.pop(f"{name}{part}", None) for part in (VALUES, MASK))
         if values is None or mask is None:
             raise ValueError(f"holds no {name}{VALUES if values is None else MASK}, but says that {name} is sparse")

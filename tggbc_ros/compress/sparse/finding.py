@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from pathlib import Path
 from typing import Any
 
 from tggbc_ros.compress.allocation import allocation
@@ -109,13 +110,27 @@ def solving(context: Context) -> Job:
     return Job(f"{given.name}/solve", depends, {"curves": places.curves}, (places.kept,), work)
 
 
+def read_kept(path: Path, context: Context) -> dict[str, Any]:
+    """What `solving` wrote; raises ValueError naming the file where it is damaged, or of another network."""
+    said = read_json(path, KEPT)
+    if said.get("weights") != context.weights:
+        raise ValueError(f"{path} is of weights {said.get('weights')}, expected {context.weights}")
+    kept, sizes = said.get("kept"), {layer.name: layer.size for layer in context.layers}
+    if not isinstance(kept, dict) or kept.keys() != sizes.keys():
+        raise ValueError(f"{path} does not say what each of the network's {len(sizes)} layers keeps")
+    for name, count in kept.items():
+        if type(count) is not int or not 0 <= count <= sizes[name]:
+            raise ValueError(f"{path}: {name} keeps {count!r}, expected 0 to {sizes[name]}")
+    return said
+
+
 def pruning(context: Context) -> Job:
     """The sparse network, and what it does to the detections all in all."""
     given, places = context.settings, context.places
     depends = calibration(context) | {"order": given.order, "repair": given.repair}
 
     def work() -> str:
-        said = read_json(places.kept, KEPT)
+        said = read_kept(places.kept, context)
         kept = said["kept"]
         dense = answers_of(context.subject)
         sparse = copy.deepcopy(context.folded)

@@ -27,8 +27,8 @@ def folded(network: StreamPETR) -> StreamPETR:
 def unfold_into(network: StreamPETR, changed: StreamPETR) -> None:
     """Give a network the weights of a copy of it that was folded and changed since.
 
-    Norms keep scale and variance, and their means take up what a bias became. A row whose norm scales it by 0 keeps its
-    weights where they are not zero.
+    Norms keep scale and statistics, and their shifts take up what a bias became. Weights of a row whose norm scales it
+    by 0 become 0.
     """
     state, new = network.state_dict(), changed.state_dict()
     done: set[str] = set()
@@ -36,13 +36,12 @@ def unfold_into(network: StreamPETR, changed: StreamPETR) -> None:
         norm = network.get_submodule(name)
         assert isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None and norm.running_var is not None
         scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-        safe = torch.where(scale == 0, torch.ones_like(scale), scale)
-        dead, by = (scale == 0)[:, None, None, None], safe[:, None, None, None]
+        by = torch.where(scale == 0, torch.ones_like(scale), scale)[:, None, None, None]
         for key in (f"{convolution}.weight", f"{convolution}.border"):
             if key in state:
-                state[key].copy_(torch.where(dead, state[key] * (new[key] != 0), new[key] / by))
+                state[key].copy_(new[key] / by)
                 done.add(key)
-        norm.running_mean.copy_((norm.bias - new[f"{convolution}.bias"]) / safe)
+        norm.bias.copy_(new[f"{convolution}.bias"] + scale * norm.running_mean)
     for key, value in new.items():
         if key in state and key not in done:
             state[key].copy_(value)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
-from tggbc_ros.compress.sparse.repair import damped, drop, resolve
+from tggbc_ros.compress.sparse.repair import drop, normalised, resolve
 
 DAMPING = 0.01
-"""Of the inputs' second moments, as a share of their mean diagonal."""
+"""How much it costs to leave the dense weights, as a share of the inputs' mean second moment."""
 STEPS = 12
 """Of conjugate gradients from one sparsity to the next, which begin where the last one ended."""
 ORDERS = ("obs", "curvature", "magnitude")
@@ -21,7 +21,8 @@ REPAIRS = ("obs", "none")
 class Problem:
     """A layer [out, in] with its bias as a last column, and what its outputs are worth.
 
-    weights: [out, in + 1]; target: [out, in + 1], B of `repair.resolve`. inputs: [in + 1, in + 1], damped. rows: [out].
+    weights: [out, in + 1]; target: [out, in + 1], B of `repair.resolve`. inputs: [in + 1, in + 1], of mean
+    1, damped. rows: [out].
     diagonal: [out, in] of G, for order "curvature".
     """
 
@@ -48,9 +49,9 @@ class Problem:
         dense layer.
         """
         dense = torch.cat([weights, (torch.zeros(len(weights)) if bias is None else bias)[:, None]], dim=1)
-        moments = damped(inputs, DAMPING)
-        wanted = dense @ moments if target is None else target + dense @ (moments - inputs)
-        return cls(dense, wanted, moments, rows, diagonal, bias is not None)
+        scale, damping = normalised(inputs), DAMPING * torch.eye(len(inputs), dtype=inputs.dtype)
+        wanted = dense @ (inputs * scale) if target is None else target * scale
+        return cls(dense, wanted + dense @ damping, inputs * scale + damping, rows, diagonal, bias is not None)
 
 
 def sparsify(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 
-def damped(inputs: torch.Tensor, share: float) -> torch.Tensor:
-    """[in, in] with a share of its mean diagonal added to the diagonal, so that it can be inverted."""
-    mean = inputs.diagonal().mean().clamp(min=torch.finfo(inputs.dtype).tiny)
-    return inputs + share * mean * torch.eye(len(inputs), dtype=inputs.dtype, device=inputs.device)
+def normalised(inputs: torch.Tensor) -> float:
+    """By what second moments [in, in] are multiplied to have a mean diagonal of 1; 0 where all are 0."""
+    mean = float(inputs.diagonal().double().mean())
+    return 1.0 / mean if mean > 0.0 else 0.0
 
 
 def resolve(
