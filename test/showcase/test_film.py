@@ -20,7 +20,7 @@ from tggbc_ros.showcase.frames import ShownFrame, shown_frames
 
 DEMO, PALETTE = MODELS["demo"], load_palette(CLASS_NAMES)
 ROWS: list[Row] = [
-    {"keep_ratio": ratio, "keys_kept": keys, "decoder_ms": 9.5, "mAP": 0.25, "NDS": 0.35}
+    {"network": "dense", "keep_ratio": ratio, "keys_kept": keys, "frame_ms": 9.5, "mAP": 0.25, "NDS": 0.35}
     for ratio, keys in ((1.0, 1056), (0.3, 317))
 ]
 

@@ -48,6 +48,7 @@ def row(keep_ratio: float, **changes: float | None) -> Row:
     times = {"decoder_ms": 12.34, "frame_ms": 80.0, "latency_ms": 95.5}
     classes = {"AP_car": 0.4321, "AP_bus": 0.0, "objects_car": 17, "objects_bus": 0}
     return {
+        "network": "dense",
         "keep_ratio": keep_ratio,
         "keys_kept": 100,
         "mAP": 0.25,
@@ -66,6 +67,7 @@ def written(folder: Path, **changes: object) -> Path:
         "title": "Title",
         "lead": "lead",
         "warning": "",
+        "shown": 1,
         "rows": [row(1.0), row(0.3, keys_kept=30, mAP=0.2468, AP_car=0.321)],
         "figures": [Figure(picture, "Keys", "caption")],
         "facts": {"model": "demo"},
@@ -78,9 +80,9 @@ def written(folder: Path, **changes: object) -> Path:
 
 def test_tables_hold_the_rows(tmp_path: Path) -> None:
     page = Page(written(tmp_path))
-    assert page.cells[:4] == ["1", "100", "0.250", "0.350"]
-    assert page.cells[12:16] == ["0.3", "30", "0.247", "0.350"]
-    assert page.cells[24:29] == ["car", "17", "0.432", "0.321", "demo"], "the class without objects has no line"
+    assert page.cells[:5] == ["dense", "1", "100", "0.250", "0.350"]
+    assert page.cells[13:18] == ["dense", "0.3", "30", "0.247", "0.350"]
+    assert page.cells[26:31] == ["car", "17", "0.432", "0.321", "demo"], "the class without objects has no line"
     assert "100 → 30" in (tmp_path / "index.html").read_text(encoding="utf-8")
 
 

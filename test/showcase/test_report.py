@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import Distribution, PackageNotFoundError, version
 from pathlib import Path
 
@@ -11,18 +12,23 @@ import pytest
 import torch
 
 from tggbc_ros.evaluation.results import Row
-from tggbc_ros.showcase.plan import Plan
-from tggbc_ros.showcase.report import demo_report
+from tggbc_ros.showcase.plan import Network, Plan
+from tggbc_ros.showcase.report import demo_report, gain
 
-PLAN = Plan(Path("out"), "demo", "", seed=5, seconds=2.0, keep_ratios=(1.0, 0.3), show_score=0.3)
+DENSE, SLIM = Network("dense", "demo"), Network("slim", "demo_slim", backend="openvino_int8")
+PLAN = Plan(Path("out"), (DENSE,), seed=5, seconds=2.0, keep_ratios=(1.0, 0.3), show_score=0.3)
+BOTH = replace(PLAN, networks=(DENSE, SLIM))
 OF_MODULES = f"torch {torch.__version__}, numpy {np.__version__}, opencv {cv2.__version__}"
 
 
-def row(keep_ratio: float, keys_total: int = 1056) -> Row:
+def row(keep_ratio: float, keys_total: int = 1056, frame_ms: float = 40.0, network: str = "dense") -> Row:
     model = {"model": "demo", "prune_layers": "1", "prune_queries": 32, "weights": "demo", "device": "cpu"}
     return {
+        "network": network,
         "keep_ratio": keep_ratio,
         "keys_total": keys_total,
+        "frame_ms": frame_ms,
+        "mAP": 0.5,
         "samples": 4,
         "objects_car": 17,
         "objects_bus": 2,
@@ -56,3 +62,29 @@ def test_the_lead_counts_frames_and_objects() -> None:
 def test_it_says_where_there_is_no_time_to_be_saved(keys_total: int, few: bool) -> None:
     captions = [figure.caption for figure in demo_report(PLAN, [row(1.0, keys_total), row(0.3, keys_total)]).figures]
     assert (f"{keys_total} keys are so few" in captions[-1]) == few
+
+
+@pytest.mark.parametrize(
+    ("frame_ms", "said"),
+    [
+        (16.0, "2.5 times as fast: 40.0 -> 16.0 ms a frame, mAP 0.500 -> 0.500."),
+        (39.0, "On this machine nothing is gained: 40.0 -> 39.0 ms a frame, mAP 0.500 -> 0.500."),
+        (50.0, "On this machine nothing is gained: 40.0 -> 50.0 ms a frame, mAP 0.500 -> 0.500."),
+    ],
+)
+def test_the_page_leads_with_what_is_saved_or_that_nothing_is(frame_ms: float, said: str) -> None:
+    rows = [row(1.0), row(0.3), row(1.0, network="slim"), row(0.3, frame_ms=frame_ms, network="slim")]
+    assert gain(rows[0], rows[BOTH.shown]) == said
+    report = demo_report(BOTH, rows)
+    assert report.lead.startswith(f"{said} StreamPETR with tgGBC, dense against slim: the six cameras")
+    assert "the whole frame's time" in report.figures[-1].caption
+
+
+def test_the_command_repeats_what_was_asked() -> None:
+    rows = [row(ratio) for ratio in (1.0, 0.3)]
+    assert demo_report(PLAN, rows).commands["this page"] == (
+        "make demo ARGS='--model demo --faster none --seed 5 --seconds 2 --keep-ratio 1 0.3'"
+    )
+    assert (
+        "--faster demo_slim --faster-backend openvino_int8 --seed" in demo_report(BOTH, rows * 2).commands["this page"]
+    )

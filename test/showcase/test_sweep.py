@@ -11,7 +11,7 @@ import rclpy
 from tggbc_ros.data.bags.sample_bag import BagWriter
 from tggbc_ros.evaluation.passes import Split
 from tggbc_ros.ros.client import ClientError
-from tggbc_ros.showcase.plan import Plan
+from tggbc_ros.showcase.plan import Network
 from tggbc_ros.showcase.sweep import sweep
 
 pytestmark = pytest.mark.timeout(180)
@@ -31,7 +31,8 @@ def test_a_bag_with_fewer_sets_than_expected(split: Split, tmp_path: Path, ros: 
     with BagWriter(tmp_path / "bag") as bag:
         for sample in samples:
             bag.write(sample)
-    parameters = Plan(tmp_path, "demo", "", 5, 2.0, (0.5,), 0.3).node_parameters()
+    parameters, record = Network("dense", "demo").node_parameters(), tmp_path / "detections"
     with pytest.raises(ClientError, match="4 sets of images were answered in full, then no more; the player has ended"):
-        sweep(tmp_path / "bag", len(samples) + 1, (0.5,), parameters, tmp_path)
-    assert (tmp_path / "detections" / "metadata.yaml").is_file(), "what was recorded stays"
+        sweep(tmp_path / "bag", len(samples) + 1, (0.5,), parameters, record, tmp_path / "logs")
+    assert (record / "metadata.yaml").is_file(), "what was recorded stays"
+    assert (tmp_path / "logs" / "detector.log").is_file()

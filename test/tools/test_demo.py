@@ -20,6 +20,9 @@ from tggbc_ros.tools.demo import main
 pytestmark = pytest.mark.timeout(280)
 
 FRAMES, RATIOS = 4, (1.0, 0.3)
+NETWORKS = {"demo": "demo", "demo_slim on openvino_int8": "demo_slim"}
+"""Name of each -> its model."""
+PASSES = len(RATIOS) * len(NETWORKS)
 KEYS = {1.0: 1056, 0.3: 317}
 TOPICS = ("/detector/boxes", "/detector/kept_keys", "/detector/report")
 
@@ -45,32 +48,38 @@ def rows(out: Path) -> list[dict[str, Any]]:
 
 
 def recorded(out: Path) -> dict[str, list[Any]]:
-    """Messages of the detections bag by topic, in the order they were recorded."""
+    """Messages of the bags of detections by topic, in the order they were recorded."""
     found: dict[str, list[Any]] = {topic: [] for topic in TOPICS}
-    with AnyReader([out / "detections"]) as reader:
-        for connection, _, data in reader.messages():
-            found[connection.topic].append(reader.deserialize(data, connection.msgtype))
+    for name in NETWORKS:
+        with AnyReader([out / "detections" / name.replace(" ", "_")]) as reader:
+            for connection, _, data in reader.messages():
+                found[connection.topic].append(reader.deserialize(data, connection.msgtype))
     return found
 
 
 def test_every_pass_is_scored_whole(out: Path, rows: list[dict[str, Any]]) -> None:
-    assert [row["keep_ratio"] for row in rows] == list(RATIOS)
+    assert [(row["network"], row["keep_ratio"]) for row in rows] == [(name, r) for name in NETWORKS for r in RATIOS]
     for row in rows:
-        assert (row["model"], row["samples"], row["notes"]) == ("demo", FRAMES, "")
+        assert (row["model"], row["samples"], row["notes"]) == (NETWORKS[row["network"]], FRAMES, "")
         assert (row["keys_total"], row["keys_kept"]) == (1056, KEYS[row["keep_ratio"]])
         assert 0.0 <= row["mAP"] <= 1.0 and row["decoder_ms"] > 0.0
-        summary = json.loads((out / "scores" / f"keep_{row['keep_ratio']:g}" / "metrics_summary.json").read_text())
+        folder = out / "scores" / row["network"].replace(" ", "_") / f"keep_{row['keep_ratio']:g}"
+        summary = json.loads((folder / "metrics_summary.json").read_text())
         assert summary["nd_score"] == pytest.approx(row["NDS"])
 
 
 def test_the_record_holds_every_pass_and_memory_begins_anew(out: Path) -> None:
     messages = recorded(out)
-    assert {topic: len(found) for topic, found in messages.items()} == dict.fromkeys(TOPICS, FRAMES * len(RATIOS))
+    assert {topic: len(found) for topic, found in messages.items()} == dict.fromkeys(TOPICS, FRAMES * PASSES)
     reports = messages["/detector/report"]
-    assert [round(report.keep_ratio, 6) for report in reports] == [ratio for ratio in RATIOS for _ in range(FRAMES)]
-    assert [report.memory_age_s for report in reports] == pytest.approx([0.0, 0.5, 0.5, 0.5] * len(RATIOS), abs=0.05)
+    assert [round(report.keep_ratio, 6) for report in reports] == [
+        r for _ in NETWORKS for r in RATIOS for _ in range(FRAMES)
+    ]
+    assert [report.memory_age_s for report in reports] == pytest.approx([0.0, 0.5, 0.5, 0.5] * PASSES, abs=0.05)
     pictures = [np.asarray(picture.data) for picture in messages["/detector/kept_keys"]]
-    assert [int((cells == 255).sum()) for cells in pictures] == [KEYS[ratio] for ratio in RATIOS for _ in range(FRAMES)]
+    assert [int((cells == 255).sum()) for cells in pictures] == [
+        KEYS[r] for _ in NETWORKS for r in RATIOS for _ in range(FRAMES)
+    ]
 
 
 def test_the_film_has_every_frame(out: Path) -> None:
@@ -97,12 +106,12 @@ def test_the_page_agrees_with_the_results_and_its_links_resolve(out: Path, rows:
     assert [link for link in page.links if not (out / link).exists()] == []
     inside = [base64.b64decode(source.partition(";base64,")[2]) for source in page.sources]
     assert inside == [(out / name).read_bytes() for name in ("drive.webp", "keys.png", "accuracy.png")]
-    table = re.findall(r"<tr><td>([\d.]+)</td><td>(\d+)</td><td>([\d.]+)</td><td>([\d.]+)</td>", text)
+    table = re.findall(r"<tr><td>demo[^<]*</td><td>([\d.]+)</td><td>(\d+)</td><td>([\d.]+)</td><td>([\d.]+)</td>", text)
     expected = [(row["keep_ratio"], row["keys_kept"], row["mAP"], row["NDS"]) for row in rows]
     assert [tuple(f"{value:.3f}" for value in map(float, line)) for line in table] == [
         tuple(f"{value:.3f}" for value in line) for line in expected
     ]
-    assert rows[0]["weights"] in text
+    assert all(row["weights"] in text for row in rows)
     assert ("the boxes mean nothing" in text) == (rows[0]["weights"] == "RANDOM")
 
 

@@ -14,23 +14,31 @@ from tggbc_ros.evaluation.results import Row
 
 SCORES = {"NDS": "o", "mAP": "s"}
 """Score -> marker; its colour is the palette's."""
+LINES = ("-", "--", ":", "-.")
+"""Of the networks, in their order."""
+TIMES = {"decoder_ms": "decoder time per frame", "frame_ms": "time of a whole frame"}
 
 
 def accuracy_plot(rows: Sequence[Row], path: Path, title: str) -> bool:
-    """Write a PNG: mAP and NDS against keep ratio and against decoder time. Rows without a ratio are left out.
+    """Write a PNG: mAP and NDS against keep ratio and against time. Rows without a ratio are left out.
 
-    Whether there was anything to draw.
+    The time is the decoder's; where the rows are of several networks (``network``), each has curves of its own, and the
+    time is the whole frame's. Whether there was anything to draw.
     """
     drawn = sorted((row for row in rows if row["keep_ratio"] is not None), key=lambda row: float(row["keep_ratio"]))
     if not drawn:
         return False
     figure = Figure(figsize=(10, 4.2), dpi=120, layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    _curves(left, drawn, "keep_ratio", "keep ratio (share of keys left)")
-    _curves(right, drawn, "decoder_ms", "decoder time per frame, median (ms)")
-    for index, row in enumerate(sorted(drawn, key=lambda row: float(row["decoder_ms"]))):
+    networks = list(dict.fromkeys(str(row.get("network", "")) for row in rows))
+    time = "frame_ms" if len(networks) > 1 else "decoder_ms"
+    for name, line in zip(networks, LINES, strict=False):
+        own = [row for row in drawn if str(row.get("network", "")) == name]
+        _curves(left, own, "keep_ratio", "keep ratio (share of keys left)", name, line)
+        _curves(right, own, time, f"{TIMES[time]}, median (ms)", name, line)
+    for index, row in enumerate(sorted(drawn, key=lambda row: float(row[time]))):
         score, offset = (("NDS", 7), ("mAP", -16))[index % 2]  # neighbours in time must not cover each other
-        place = row["decoder_ms"], row[score]
+        place = row[time], row[score]
         right.annotate(
             f"{row['keep_ratio']:g}", place, (0, offset), textcoords="offset points", ha="center", fontsize=9
         )
@@ -69,10 +77,10 @@ def _numbered(axes: Axes, rows: Sequence[Row], column: str, label: str) -> None:
     _style(axes, label)
 
 
-def _curves(axes: Axes, rows: Sequence[Row], column: str, label: str) -> None:
+def _curves(axes: Axes, rows: Sequence[Row], column: str, label: str, name: str, line: str) -> None:
     for score, marker in SCORES.items():
-        color = _color(score)
-        axes.plot([row[column] for row in rows], [row[score] for row in rows], color=color, marker=marker, label=score)
+        look = {"color": _color(score), "marker": marker, "linestyle": line, "label": f"{score} {name}".strip()}
+        axes.plot([row[column] for row in rows], [row[score] for row in rows], **look)
     _style(axes, label)
 
 

@@ -22,8 +22,10 @@ CAMERA_WIDTH = 440
 ABOVE_PX = 600
 MARGIN_PX = 24
 RANGE_M = 26.0
-COLUMNS = {"keep_ratio": "keep", "keys_kept": "keys left", "decoder_ms": "decoder ms", "mAP": "mAP", "NDS": "NDS"}
-FORMATS = {"keep_ratio": "g", "keys_kept": "d", "decoder_ms": ".1f", "mAP": ".3f", "NDS": ".3f"}
+COLUMNS = {"network": "network", "keep_ratio": "keep", "frame_ms": "frame ms", "mAP": "mAP", "NDS": "NDS"}
+FORMATS = {"network": "s", "keep_ratio": "g", "frame_ms": ".1f", "mAP": ".3f", "NDS": ".3f"}
+PLACES_PX = (0, 280, 360, 490, 590)
+"""Where the columns begin."""
 SPEED_UP = 2.0
 QUALITY = 82
 
@@ -35,11 +37,15 @@ def film_frame(shown: ShownFrame, model: ModelConfig, palette: Palette, rows: Se
     ways = [(way, palette.colors[label]) for label, way in shown.trails]
     above = birds_eye(shown.boxes, palette, shown.truth, ABOVE_PX, RANGE_M, ways)
     panel = np.full((ABOVE_PX, cameras.shape[1] - ABOVE_PX, 3), DARK, dtype=np.uint8)
-    write_text(panel, f"keep_ratio {rows[which]['keep_ratio']:g}", (MARGIN_PX, 44), WHITE, 0.9)
+    write_text(panel, _heading(rows[which]), (MARGIN_PX, 44), WHITE, 0.8)
     write_text(panel, f"{shown.time_s:.1f} s", (panel.shape[1] - 90, 44), WHITE, 0.7)
     _write_scores(panel, rows, which)
     _put_keys(panel, key_mosaic(shown, model, palette, (panel.shape[1] - 2 * MARGIN_PX) // 3), shown)
     return np.vstack([cameras, np.hstack([above, panel])])
+
+
+def _heading(row: Row) -> str:
+    return f"{row['network']}, keep_ratio {row['keep_ratio']:g}"
 
 
 def _write_scores(panel: Image, rows: Sequence[Row], which: int) -> None:
@@ -47,7 +53,7 @@ def _write_scores(panel: Image, rows: Sequence[Row], which: int) -> None:
     lines = [list(COLUMNS.values()), *([f"{row[name]:{FORMATS[name]}}" for name in COLUMNS] for row in rows)]
     for line, texts in enumerate(lines):
         for column, text in enumerate(texts):
-            place = MARGIN_PX + 132 * column, 92 + 28 * line
+            place = MARGIN_PX + PLACES_PX[column], 92 + 28 * line
             write_text(panel, text, place, WHITE if line == which + 1 else GREY, 0.55)
 
 

@@ -21,6 +21,7 @@ from tggbc_ros.drawing.page_parts import (
 from tggbc_ros.evaluation.results import Row
 
 SCORE_COLUMNS = {
+    "network": "network",
     "keep_ratio": "keep ratio",
     "keys_kept": "keys left",
     "mAP": "mAP",
@@ -39,8 +40,10 @@ SCORE_COLUMNS = {
 
 @dataclass(frozen=True)
 class Report:
-    """What the page says. rows: as `evaluation.results` has them, at least one, the largest keep ratio first.
+    """What the page says.
 
+    rows: as `evaluation.results` has them, each with its ``network``; the first is the dense one's with all keys.
+    shown: which of them is compared with it at a glance.
     facts and commands: in order, name -> value and what it does -> command line. files: beside the page.
     """
 
@@ -48,6 +51,7 @@ class Report:
     lead: str
     warning: str
     rows: Sequence[Row]
+    shown: int
     figures: Sequence[Figure]
     facts: Mapping[str, str]
     commands: Mapping[str, str]
@@ -60,7 +64,7 @@ def write_page(report: Report, path: Path) -> None:
         f"<h1>{text(report.title)}</h1>",
         f'<p class="lead">{text(report.lead)}</p>',
         f'<p class="warning">{text(report.warning)}</p>' if report.warning else "",
-        _cards(report.rows),
+        _cards(report.rows[0], report.rows[report.shown]),
         *(figure_part(figure) for figure in report.figures),
         "<h2>Scores by nuScenes' own evaluator</h2>",
         table(SCORE_COLUMNS.values(), [[_cell(row, name) for name in SCORE_COLUMNS] for row in report.rows]),
@@ -76,22 +80,22 @@ def write_page(report: Report, path: Path) -> None:
     path.write_text(page(report.title, body), encoding="utf-8")
 
 
-def _cards(rows: Sequence[Row]) -> str:
-    """The widest step of the sweep at a glance: what the smallest ratio costs and saves against the largest."""
-    first, last = rows[0], rows[-1]
-    shown = {
-        f"keys of the last decoder layer, keep ratio {first['keep_ratio']:g} → {last['keep_ratio']:g}": "keys_kept",
+def _cards(dense: Row, shown: Row) -> str:
+    """At a glance what the one pass saves against the other, and what it costs."""
+    names = {
+        "whole frame, median ms": "frame_ms",
         "mAP": "mAP",
         "NDS": "NDS",
-        "decoder, median ms a frame": "decoder_ms",
+        "decoder, median ms": "decoder_ms",
+        f"keys of the last decoder layer, keep ratio {dense['keep_ratio']:g} → {shown['keep_ratio']:g}": "keys_kept",
     }
-    return cards({name: f"{number(first[column])} → {number(last[column])}" for name, column in shown.items()})
+    return cards({name: f"{number(dense[column])} → {number(shown[column])}" for name, column in names.items()})
 
 
 def _class_table(rows: Sequence[Row]) -> str:
     """A line for each class that the drive has, with its number of objects; a column for each ratio."""
     names = [name.removeprefix("objects_") for name in rows[0] if name.startswith("objects_") and rows[0][name]]
-    heads = ["class", "objects", *(f"keep {row['keep_ratio']:g}" for row in rows)]
+    heads = ["class", "objects", *(f"{row['network']}, keep {row['keep_ratio']:g}" for row in rows)]
     lines = [
         [name.replace("_", " "), number(rows[0][f"objects_{name}"]), *(number(row[f"AP_{name}"]) for row in rows)]
         for name in names
@@ -100,4 +104,6 @@ def _class_table(rows: Sequence[Row]) -> str:
 
 
 def _cell(row: Row, column: str) -> str:
+    if column == "network":
+        return str(row[column])
     return f"{row[column]:g}" if column == "keep_ratio" else number(row[column])

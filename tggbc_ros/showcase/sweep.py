@@ -22,18 +22,19 @@ KeptPictures = dict[int, npt.NDArray[np.uint8]]
 
 
 def sweep(
-    bag: Path, frames: int, keep_ratios: Sequence[float], parameters: Mapping[str, object], out: Path
+    bag: Path, frames: int, keep_ratios: Sequence[float], parameters: Mapping[str, object], record: Path, logs: Path
 ) -> dict[float, KeptPictures]:
     """Play the bag of ``frames`` image sets once per ratio, set live through the parameter service.
 
-    Boxes, reports and kept keys of all passes go to the bag ``out``/detections, what the processes say to logs beside
-    it. Returns the pictures of kept keys by ratio. Raises ClientError where a set or a record of it is missing, or
+    Boxes, reports and kept keys of all passes go to the bag ``record``, what the processes say to the folder ``logs``.
+    Returns the pictures of kept keys by ratio. Raises ClientError where a set or a record of it is missing, or
     memory went from one pass into the next. rclpy must be initialised.
     """
     kept: dict[float, KeptPictures] = {}
+    logs.mkdir(parents=True, exist_ok=True)
     with (
-        running_detector(parameters, out, with_kept_keys=True) as (detector, client),
-        BagRecorder(client, out / "detections", TOPICS) as recorder,
+        running_detector(parameters, logs, with_kept_keys=True) as (detector, client),
+        BagRecorder(client, record, TOPICS) as recorder,
     ):
         if not client.wait_for(lambda: not recorder.waiting, PATIENCE_S, [detector]):
             raise ClientError(f"nobody publishes {', '.join(recorder.waiting)}")
@@ -42,7 +43,7 @@ def sweep(
             client.forget()
             print(f"keep_ratio {keep_ratio:g}", flush=True)
             recorded = partial(_has_recorded, recorder, number * frames)
-            play(bag, frames, detector, client, out, PLAYER_OPTIONS, recorded)
+            play(bag, frames, detector, client, logs, PLAYER_OPTIONS, recorded)
             _check_memory(client)
             kept[keep_ratio] = {stamp_ns: _pixels(message) for stamp_ns, message in client.kept_keys.items()}
     return kept

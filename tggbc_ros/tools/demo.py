@@ -1,6 +1,7 @@
 """The whole line at work: a drive becomes a bag, the bag goes through the node, what comes out is scored and shown.
 
-One node process; the bag once per keep ratio, each ratio set live through the parameter service.
+Two nodes, one after the other: the dense network, and the one that was made of it to be faster. Each gets the bag once
+per keep ratio, which is set live through the parameter service.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from typing import NoReturn
 
 import cv2
 import rclpy
+import torch
 from tqdm import tqdm
 
+from tggbc_ros import backends
 from tggbc_ros.core.config import CLASS_NAMES, MODELS, model_config
 from tggbc_ros.data.bags.sample_bag import BagWriter
 from tggbc_ros.data.drive import dataset
@@ -40,19 +43,23 @@ from tggbc_ros.showcase.plan import (
     BANNER,
     DETECTIONS,
     DRIVE,
+    FASTER,
     FILM,
     KEYS,
+    LOGS,
     MARK,
     PAGE,
     PLOT,
     SCORES,
     SPLIT,
+    Network,
     Plan,
 )
-from tggbc_ros.showcase.report import demo_report, warning
+from tggbc_ros.showcase.report import demo_report, gain, warning
 from tggbc_ros.showcase.sweep import KeptPictures, sweep
 
-KEEP_RATIOS = (1.0, 0.5, 0.3, 0.15)
+KEEP_RATIOS = (1.0, 0.3, 0.15)
+NONE = "none"
 SEED = 2026
 """Of no drive that the demo model was trained on."""
 
@@ -66,7 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ClientError, RecordError, OSError, ValueError, ImportError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
-    print("\n".join([table(rows), *filter(None, [warning(rows[0])]), f"open {plan.out / PAGE}"]))
+    for network in plan.networks:
+        print(f"{network.name}\n{table([row for row in rows if row['network'] == network.name])}\n")
+    print("\n".join([gain(rows[0], rows[plan.shown]), *filter(None, [warning(rows[0])]), f"open {plan.out / PAGE}"]))
     return 0
 
 
@@ -75,13 +84,13 @@ def demo(plan: Plan) -> list[Row]:
     clear(plan.out)
     split = make_drive(plan)
     write_bag(plan, split)
-    kept = run_node(plan, len(list(split.samples())))
-    passes = recorded_passes(split, [plan.out / DETECTIONS])
+    kept = run_nodes(plan, len(list(split.samples())))
+    passes = [each for network in plan.networks for each in recorded_passes(split, [record_of(plan, network)])]
     rows = score(plan, split, passes)
     write_results(rows, plan.out)
-    accuracy_plot(rows, plan.out / PLOT, f"{plan.model} on a drive of {plan.seconds:g} s, seed {plan.seed}")
-    ratio, best = plan.keep_ratios[plan.shown], passes[plan.shown]
-    draw(plan, shown_frames(list(split.samples()), best, kept[ratio], plan.show_score), rows)
+    names = ", ".join(network.name for network in plan.networks)
+    accuracy_plot(rows, plan.out / PLOT, f"{names} on a drive of {plan.seconds:g} s, seed {plan.seed}")
+    draw(plan, shown_frames(list(split.samples()), passes[plan.shown], kept[plan.shown], plan.show_score), rows)
     write_page(demo_report(plan, rows), plan.out / PAGE)
     return rows
 
@@ -92,6 +101,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", type=Path, default=Path("out/demo"))
     add("--model", choices=list(MODELS), default="demo")
     add("--checkpoint", default="", metavar="FILE", help="weights; without, the model's own or else random ones")
+    add("--faster", metavar="MODEL", help="shown beside it; default demo_slim where the model is demo, or none")
+    add("--faster-checkpoint", default="", metavar="FILE", help="weights of that one")
+    faster_backend = "openvino_int8, or torch where there is a GPU"
+    add("--faster-backend", choices=list(backends.BACKENDS), help=f"what runs that one (default {faster_backend})")
     add("--seconds", type=float, default=20.0, metavar="S", help="length of the drive (default %(default)s)")
     add("--seed", type=int, default=SEED, help="of the drive (default %(default)s)")
     add("--keep-ratio", type=float, nargs="+", default=KEEP_RATIOS, metavar="R", help="shares of keys to keep")
@@ -101,9 +114,19 @@ def _parser() -> argparse.ArgumentParser:
 
 def _plan(options: argparse.Namespace) -> Plan:
     ratios = tuple(sorted(set(options.keep_ratio), reverse=True))
-    return Plan(
-        options.out, options.model, options.checkpoint, options.seed, options.seconds, ratios, options.show_score
-    )
+    return Plan(options.out, _networks(options), options.seed, options.seconds, ratios, options.show_score)
+
+
+def _networks(options: argparse.Namespace) -> tuple[Network, ...]:
+    """The one that was asked for, and the faster one, if there is one."""
+    dense = Network(options.model, options.model, options.checkpoint)
+    own = FASTER.get(options.model, NONE) if not options.checkpoint else NONE
+    model = options.faster or (options.model if options.faster_checkpoint else own)
+    if model == NONE:
+        return (dense,)
+    backend = options.faster_backend or ("torch" if torch.cuda.is_available() else "openvino_int8")
+    name = f"{model} on {backend}" if model != options.model or backend != dense.backend else "faster"
+    return dense, Network(name, model_config(model).name, options.faster_checkpoint, backend)
 
 
 def clear(out: Path) -> None:
@@ -111,7 +134,7 @@ def clear(out: Path) -> None:
 
     Raises FileExistsError where something of such a name is not a demo's.
     """
-    left = [out / name for name in (DRIVE, BAG, DETECTIONS, SCORES) if (out / name).exists()]
+    left = [out / name for name in (DRIVE, BAG, DETECTIONS, LOGS, SCORES) if (out / name).exists()]
     if left and not (out / MARK).exists():
         unknown = f"{left[0]} exists, and no {MARK} beside it says that a demo made it"
         raise FileExistsError(f"{unknown}: move it away, or choose another --out")
@@ -141,31 +164,50 @@ def write_bag(plan: Plan, split: Split) -> None:
             bag.write(sample)
 
 
-def run_node(plan: Plan, frames: int) -> dict[float, KeptPictures]:
-    """Sweep the node over the bag, in a DDS domain of its own; pictures of kept keys by ratio."""
+def run_nodes(plan: Plan, frames: int) -> list[KeptPictures]:
+    """Sweep a node of each network over the bag, in a DDS domain of their own; pictures of kept keys of each pass."""
     choose_domain()
     rclpy.init()
     try:
-        return sweep(plan.out / BAG, frames, plan.keep_ratios, plan.node_parameters(), plan.out)
+        kept = []
+        for network in plan.networks:
+            print(network.name, flush=True)
+            logs = plan.out / LOGS / folder_name(network)
+            parameters = network.node_parameters()
+            found = sweep(plan.out / BAG, frames, plan.keep_ratios, parameters, record_of(plan, network), logs)
+            kept += [found[ratio] for ratio in plan.keep_ratios]
+        return kept
     finally:
         rclpy.shutdown()
 
 
+def record_of(plan: Plan, network: Network) -> Path:
+    """The bag of what a network's node published."""
+    return plan.out / DETECTIONS / folder_name(network)
+
+
+def folder_name(network: Network) -> str:
+    """A network's name as files have it."""
+    return network.name.replace(" ", "_")
+
+
 def score(plan: Plan, split: Split, passes: Sequence[Pass]) -> list[Row]:
-    """One row per pass, by the official evaluator."""
+    """One row per pass, by the official evaluator; ``network`` is its network's name."""
     evaluator = Evaluator(plan.out / DRIVE, dataset.VERSION, split.name)
     tokens = [sample.token for sample in split.samples()]
     rows = []
-    for record in passes:
-        folder = plan.out / SCORES / f"keep_{record.keep_ratio:g}"
+    for (network, ratio), record in zip(plan.passes(), passes, strict=True):
+        folder = plan.out / SCORES / folder_name(network) / f"keep_{ratio:g}"
         write_submission(folder / "submission.json", tokens, record.detections, CLASS_NAMES)
-        rows.append(result_row(record, evaluator.score(folder / "submission.json", folder)))
+        row = result_row(record, evaluator.score(folder / "submission.json", folder))
+        rows.append({"network": network.name, **row})
     return rows
 
 
 def draw(plan: Plan, shown: Sequence[ShownFrame], rows: Sequence[Row]) -> None:
     """The films of one pass, and its key picture, of the frame with most objects; rows: the scores of all passes."""
-    model, palette, ratio = model_config(plan.model), load_palette(CLASS_NAMES), plan.keep_ratios[plan.shown]
+    network, ratio = list(plan.passes())[plan.shown]
+    model, palette = model_config(network.model), load_palette(CLASS_NAMES)
     bar = tqdm(shown, desc=FILM, unit="frame", disable=None)
     write_film((film_frame(frame, model, palette, rows, plan.shown) for frame in bar), plan.out / FILM)
     small = (banner.banner_frame(frame, model, palette, ratio) for frame in shown[-banner.FRAMES :])
