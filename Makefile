@@ -5,7 +5,7 @@
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo:  ## a drive through the node at four keep ratios: film, scores, page in out/demo; ARGS="--help"
+demo:  ## a drive through the dense network and a faster one: what is saved, film, scores, page in out/demo; ARGS="--help"
 	@./run python -m tggbc_ros.tools.demo $(ARGS)
 
 bench:  ## what key pruning saves and costs: tables, and out/bench.json; ARGS="--quick"

@@ -46,6 +46,7 @@ def accuracy_plot(rows: Sequence[Row], path: Path, title: str) -> bool:
     left.set_ylim(0.0, 1.2 * max(0.01, *(float(row[score]) for row in drawn for score in SCORES)))
     left.set_xlim(0.0, 1.05)
     right.margins(x=0.15)
+    right.set_xlim(left=0.0 if len(networks) > 1 else None)
     left.legend(loc="lower right", frameon=False)
     right.set_title("numbers: keep ratio", loc="right", fontsize=9, color="0.4")
     _save(figure, path, title)
