@@ -13,7 +13,7 @@ from tggbc_ros.compress.sparse.folded import folded, unfold_into
 from tggbc_ros.compress.sparse.layers import Passed, find_layers, tapped
 from tggbc_ros.compress.sparse.recording import Replay, record
 from tggbc_ros.core.backbones.leftovers import BorderedConv2d
-from tggbc_ros.core.config import ModelConfig
+from tggbc_ros.core.config import ModelConfig, model_config
 from tggbc_ros.core.gates import Gate
 from tggbc_ros.core.model import StreamPETR
 from tggbc_ros.core.shape import resnet
@@ -110,3 +110,14 @@ def test_zeros_and_biases_of_a_folded_network_come_through_its_norms() -> None:
     assert bool((module.backbone.conv1.weight[1:, 0] != 0).all())
     images = make_table(1, 1).batch([0], TINY, torch.device("cpu")).inputs.images
     torch.testing.assert_close(module.encode(images), changed.encode(images), rtol=1e-3, atol=1e-4)
+
+
+def test_a_vision_transformer_is_matrices_too() -> None:
+    with torch.device("meta"):
+        module = StreamPETR(model_config("demo_vit"))
+    found = find_layers(module)
+    parts = [name for layer in found.pruned if (name := layer.name).startswith("backbone.blocks.0.")]
+    assert [name.removeprefix("backbone.blocks.0.") for name in parts] == [
+        "attn.k_proj.weight", "attn.proj.weight", "mlp.w1.weight", "mlp.w2.weight", "mlp.w3.weight",
+    ]  # fmt: skip
+    assert found.left_alone["backbone.blocks.0.attn.q_proj.weight"].startswith("is read by its attention")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from two_heads import LAYERS, Golden
 
 from tggbc_ros.compress.sparse.assembly import put
@@ -138,3 +139,10 @@ def test_gradients_that_are_not_finite_are_named(golden: Arrays) -> None:
         broken.network.c3.weight[0, 0] = torch.nan
     with pytest.raises(FloatingPointError, match="c1.weight"):
         study(broken, find_layers(broken.network).pruned, each_answer)
+
+
+def test_a_layer_that_never_runs_is_named(golden: Arrays) -> None:
+    subject = Golden(golden)
+    subject.network.spare = nn.Linear(3, 3).double()
+    with pytest.raises(ValueError, match="1 layers were never called.*spare.weight"):
+        study(subject, find_layers(subject.network).pruned, each_answer)

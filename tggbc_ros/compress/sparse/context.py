@@ -19,6 +19,7 @@ from tggbc_ros.compress.sparse.study import Studied, random_signs, study
 from tggbc_ros.compress.values import Floats
 from tggbc_ros.core.checkpoint import build_network, fitting, read_state_dict, sha256
 from tggbc_ros.core.config import ModelConfig, model_config
+from tggbc_ros.core.gates import Gate
 from tggbc_ros.core.model import StreamPETR
 from tggbc_ros.data.nuscenes.dataset import NuScenes
 from tggbc_ros.training.frames import FrameTable
@@ -117,7 +118,12 @@ class Context:
 
     def expect_all_there(self) -> None:
         """Raise, before hours of work, where the checkpoint does not fit or a split is not there."""
-        build_network(self.model, self.settings.checkpoint)
+        gates = [name for name, module in self.dense.named_modules() if isinstance(module, Gate)]
+        if gates:
+            raise ValueError(
+                f"checkpoint {self.settings.checkpoint} has {len(gates)} gates, {gates[0]} first: what they let pass "
+                "differs from frame to frame; give the network without them"
+            )
         for where in filter(None, (self.settings.train, self.settings.held_out)):
             data = NuScenes(where.root, where.version)
             if not data.scene_names(where.split):

@@ -16,9 +16,11 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from tggbc_ros.core.attention import Attention
+from tggbc_ros.core.backbones.vit import WindowAttention
 from tggbc_ros.core.gates import Gate
 
 PROJECTIONS = ("query", "key", "value")
+READ_BY_ATTENTION = ("q_proj", "v_proj")
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,9 @@ def find_layers(network: nn.Module) -> Layers:
             reasons |= {
                 f"{name}.{key}": "decides yes or no, which has no slope" for key, _ in module.named_parameters()
             }
+        if isinstance(module, WindowAttention):
+            inside = (f"{name}.{each}.weight" for each in READ_BY_ATTENTION)
+            reasons |= dict.fromkeys(inside, "is read by its attention, not called, so that nobody hears its inputs")
     for name, module in network.named_modules():
         candidates = [each for each in _layers_of(name, module) if each.parameter not in reasons]
         grouped = isinstance(module, nn.Conv2d) and module.groups > 1

@@ -75,7 +75,8 @@ def study(
 ) -> dict[str, Studied]:
     """Of each layer by name. most: positions of a layer that are looked at in a frame, at most, drawn at random.
 
-    Raises FloatingPointError naming the parameter where a gradient is not finite.
+    Raises FloatingPointError naming the parameter where a gradient is not finite, ValueError naming a layer that never
+    ran.
     """
     generator = torch.Generator().manual_seed(seed)
     parameters = dict(subject.network.named_parameters())
@@ -110,7 +111,11 @@ def study(
     for name, value in squares.items():
         if not torch.isfinite(value).all():
             raise FloatingPointError(f"gradients of {name} hold NaN or infinity")
-    return {each.name: gathered[each.name].studied(each.of(squares).clone()) for each in layers}
+    found = {each.name: gathered[each.name].studied(each.of(squares).clone()) for each in layers}
+    silent = [name for name, each in found.items() if not each.calls]
+    if silent:
+        raise ValueError(f"{len(silent)} layers were never called, so nothing is known of their inputs: {silent[0]}")
+    return found
 
 
 class _Gathered:
