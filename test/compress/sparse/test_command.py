@@ -146,6 +146,7 @@ def test_a_tuned_network_keeps_its_zeros(run: Run, tmp_path: Path) -> None:
         ({"target": "nan"}, "target is nan, expected a share"),
         ({"frames": 0}, "frames is 0, expected at least 1"),
         ({"confidence": -1}, "confidence is -1.0, expected square metres above 0"),
+        ({"of": "latency"}, "of is latency, but single zeros save no time"),
         ({"split": "other"}, "other"),
     ],
 )

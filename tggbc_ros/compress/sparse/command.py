@@ -20,7 +20,7 @@ from tggbc_ros.compress.sparse.finding import curving, pruning, solving
 from tggbc_ros.compress.sparse.finishing import control, scoring_on, tuning
 from tggbc_ros.compress.sparse.pruning import ORDERS, REPAIRS
 from tggbc_ros.compress.sparse.report import reporting
-from tggbc_ros.compress.sparse.settings import CURVES, STAGES, Settings
+from tggbc_ros.compress.sparse.settings import CURVES, LATENCY, STAGES, Settings
 from tggbc_ros.compress.tuning import Tuning
 from tggbc_ros.core.config import MODELS, model_config
 
@@ -41,7 +41,7 @@ def register(jobs: Any) -> None:
     add("--out", type=Path, required=True, metavar="DIR", help="for all that is made; the next call goes on there")
     target_help = "that is kept of the layers' weights, or of --of; several make several networks"
     add("--target", type=float, nargs="+", required=True, metavar="SHARE", help=target_help)
-    add("--of", choices=COUNTED, default="weights", help="what the target is a share of (%(default)s)")
+    add("--of", choices=(*COUNTED, LATENCY), default="weights", help="what the target is a share of (%(default)s)")
     method_help = "who shares it out among layers (dm3d, which is exact); several make several networks"
     add("--method", choices=METHODS, nargs="+", default=["dm3d"], help=method_help)
     add("--curves", choices=CURVES, default="predicted", help="by curvature, or measured, slower (%(default)s)")

@@ -14,6 +14,8 @@ from tggbc_ros.compress.tuning import Tuning
 
 STAGES = ("curves", "solve", "prune", "tune", "evaluate", "report")
 CURVES = ("predicted", "measured")
+LATENCY = "latency"
+"""What one would like to count, and what is refused with the reason."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,11 @@ class Settings:
             raise ValueError(f"target is {self.target}, expected a share in (0, 1]")
         if not (math.isfinite(self.confidence) and self.confidence > 0.0):
             raise ValueError(f"confidence is {self.confidence}, expected square metres above 0")
+        if self.counted == LATENCY:
+            raise ValueError(
+                "of is latency, but single zeros save no time on any backend: expected weights, macs or bytes; "
+                "compress slim makes networks faster"
+            )
         for name, known, given in (
             ("method", METHODS, (self.method,)),
             ("of", COUNTED, (self.counted,)),
