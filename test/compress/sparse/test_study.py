@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -129,6 +130,8 @@ def test_inputs_hold_what_passed_weighted(golden: Arrays, subject: Golden, layer
     some = study(subject, last, each_answer, most=4)[last[0].name]
     assert (whole.calls, whole.positions) == (1, 9) and [len(each.places) for each in some.samples] == [4] * 12
     assert float(some.inputs[-1, -1] / whole.inputs[-1, -1]) == pytest.approx(1.0, abs=0.3)
+    second = sum(float(sample.weight.sum()) for sample in whole.samples[6:])
+    assert float(whole.judged[-1, -1]) == pytest.approx(second, rel=1e-6)
     for sample in whole.samples:
         assert sample.target.shape == (9, 3) and bool((sample.weight > 0).all())
 
@@ -146,3 +149,18 @@ def test_a_layer_that_never_runs_is_named(golden: Arrays) -> None:
     subject.network.spare = nn.Linear(3, 3).double()
     with pytest.raises(ValueError, match="1 layers were never called.*spare.weight"):
         study(subject, find_layers(subject.network).pruned, each_answer)
+
+
+def test_repaired_layers_are_judged_on_frames_that_they_were_not_repaired_on(subject: Golden, layers: tuple) -> None:
+    """Which is more than the repair's own frames say, all in all; and of nothing pruned it is nothing."""
+    parameters = dict(subject.network.named_parameters())
+    studied = study(subject, layers, each_answer)
+    others = own = 0.0
+    for layer in layers:
+        mine = studied[layer.name]
+        problem = problem_of(layer, parameters, mine)
+        whole, half = sparsify(problem, [layer.size, layer.size // 2])
+        assert predict(problem, mine, whole, "obs") == pytest.approx(0.0, abs=1e-6)
+        others += predict(problem, mine, half, "obs")
+        own += predict(problem, dataclasses.replace(mine, judged=mine.inputs - mine.judged), half, "obs")
+    assert others > 1.05 * own > 0

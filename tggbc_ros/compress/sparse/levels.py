@@ -26,21 +26,25 @@ def kept_counts(size: int) -> list[int]:
 
 
 def problem_of(layer: Layer, parameters: Mapping[str, torch.Tensor], studied: Studied) -> Problem:
-    """A layer as the dense network has it."""
+    """A layer as the dense network has it, to be repaired on the first half of the frames.
+
+    So that the others can tell what it does on frames that it was not repaired on.
+    """
     bias = layer.bias_of(parameters).detach().clone() if layer.bias else None
     weights = layer.of(parameters).detach().clone()
-    return Problem.of(weights, bias, studied.inputs, studied.rows(), studied.diagonal)
+    return Problem.of(weights, bias, studied.inputs - studied.judged, studied.rows(), studied.diagonal)
 
 
 def predict(problem: Problem, studied: Studied, changed: torch.Tensor, repair: str) -> float:
     """The distortion of a changed layer [out, in + 1] by curvature.
 
     By G's diagonal where weights are set to zero and nothing else. Where others make up for them the products of
-    weights matter, too: then rows times inputs stand for G.
+    weights matter, too: then rows times inputs stand for G, inputs of the second half of the frames.
     """
     if repair == "none":
         return float((studied.diagonal * (changed - problem.weights)[:, :-1].square()).double().sum())
-    return max(0.0, predicted(problem, studied.inputs, changed))
+    share = float(studied.judged.diagonal()[:-1].double().sum() / studied.inputs.diagonal()[:-1].double().sum())
+    return max(0.0, predicted(problem, studied.judged, changed) / share) if share > 0.0 else 0.0
 
 
 @torch.no_grad()

@@ -97,8 +97,8 @@ class Replay:
         return self._network
 
     def some(self, frames: int) -> Replay:
-        """The same with the first so many frames alone."""
-        return Replay(self.network, self.moments[:frames], self._confidence)
+        """The same with the last so many frames alone."""
+        return Replay(self.network, self.moments[-frames:], self._confidence)
 
     def answers(self, frame: int) -> torch.Tensor:
         """As `Subject.answers`; gradients flow."""

@@ -39,11 +39,13 @@ class Studied:
     """Of one layer. diagonal: [out, in] of G.
 
     inputs: [in + 1, in + 1], weighted second moments of what it is applied to and of the 1 that its bias is multiplied
-    with. samples: by frame. calls: of a frame. positions: of a frame, all calls together.
+    with. judged: those of the second half of the frames alone. samples: by frame. calls: of a frame. positions: of a
+    frame, all calls together.
     """
 
     diagonal: torch.Tensor
     inputs: torch.Tensor
+    judged: torch.Tensor
     samples: Sequence[Sample]
     calls: int
     positions: int
@@ -102,7 +104,8 @@ def study(
                         if gradient is not None:
                             weight += call.by_output(gradient).square().sum(dim=1)
                 for name, mine in gathered.items():
-                    mine.add([(c, w) for c, w in zip(calls, seen, strict=True) if c.layer.name == name], generator)
+                    heard = [(c, w) for c, w in zip(calls, seen, strict=True) if c.layer.name == name]
+                    mine.add(heard, generator, judged=frame >= len(subject) // 2)
                 done()
     finally:
         calls.clear()
@@ -123,11 +126,11 @@ class _Gathered:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._inputs: torch.Tensor | None = None
+        self._inputs: list[torch.Tensor | None] = [None, None]
         self._samples: list[Sample] = []
         self._calls = self._positions = 0
 
-    def add(self, calls: Sequence[tuple[Passed, torch.Tensor]], generator: torch.Generator) -> None:
+    def add(self, calls: Sequence[tuple[Passed, torch.Tensor]], generator: torch.Generator, judged: bool) -> None:
         """All calls of one frame, with the weights of all their positions."""
         self._calls, self._positions = len(calls), sum(call.positions for call, _ in calls)
         if not calls:
@@ -146,13 +149,14 @@ class _Gathered:
             before += call.positions
         x = with_ones(torch.cat(inputs))
         moment = x.T @ (x * chosen[:, None])
-        self._inputs = moment if self._inputs is None else self._inputs + moment
+        before_it = self._inputs[judged]
+        self._inputs[judged] = moment if before_it is None else before_it + moment
         self._samples.append(Sample(places, chosen, torch.cat(targets)))
 
     def studied(self, diagonal: torch.Tensor) -> Studied:
         size = diagonal.shape[1] + 1
-        inputs = diagonal.new_zeros(size, size) if self._inputs is None else self._inputs
-        return Studied(diagonal, inputs, self._samples, self._calls, self._positions)
+        fitted, judged = (diagonal.new_zeros(size, size) if each is None else each for each in self._inputs)
+        return Studied(diagonal, fitted + judged, judged, self._samples, self._calls, self._positions)
 
 
 def with_ones(x: torch.Tensor) -> torch.Tensor:
