@@ -18,6 +18,7 @@ drill:  ## the node through every fault of the road: table, and out/drill.json; 
 	@./run python -m drill $(ARGS)
 
 test:  ## all tests, end-to-end ones over real DDS included; ARGS="-k name" chooses some
+	@./run env/add.sh --quiet fleet peers
 	@./run pytest $(ARGS)
 
 test-mmdet3d:  ## tests of the mmdet3d plugin, with mmdet3d beside .venv; MODE=full compiles mmcv (16 min)

@@ -38,5 +38,7 @@ setup(
     package_data={"tggbc_ros": ["weights/*"]},
     # NumPy stays that of the ROS 2 installation, torch the build made for the machine's GPU.
     install_requires=["numpy", "torch>=2.4", *pins("python")],
-    extras_require={name: pins(name) for name in ("onnx", "int8", "tensorrt", "mmdet3d", "eval", "dev")},
+    extras_require={
+        name: pins(name) for name in ("onnx", "int8", "tensorrt", "mmdet3d", "fleet", "peers", "eval", "dev")
+    },
 )

@@ -11,7 +11,6 @@ from tqdm import tqdm
 
 from tggbc_ros import backends
 from tggbc_ros.core.config import (
-    CLASS_NAMES,
     JPEG_DECODES,
     MODELS,
     RESIZE_FILTERS,
@@ -24,16 +23,14 @@ from tggbc_ros.core.config import (
 from tggbc_ros.core.start import expect_rig
 from tggbc_ros.data.nuscenes.dataset import NuScenes
 from tggbc_ros.evaluation.detect import Sweep
+from tggbc_ros.evaluation.judge import PLOT, judge
 from tggbc_ros.evaluation.passes import Pass, Split, at_newest_images, ground_truth_pass, load_split
-from tggbc_ros.evaluation.plot import accuracy_plot, variants_plot
 from tggbc_ros.evaluation.recorded import BOXES_TOPIC, REPORT_TOPIC, recorded_passes
-from tggbc_ros.evaluation.results import Row, are_variants, result_row, table, write_results
+from tggbc_ros.evaluation.results import Row, table
 from tggbc_ros.evaluation.score import Evaluator
-from tggbc_ros.evaluation.submission import write_submission
 from tggbc_ros.evaluation.variants import variant
 
 KEEP_RATIOS = (1.0, 0.7, 0.5, 0.3, 0.2, 0.1)
-PLOT = "accuracy.png"
 
 
 def evaluate(given: argparse.Namespace) -> list[Row]:
@@ -41,14 +38,7 @@ def evaluate(given: argparse.Namespace) -> list[Row]:
     dataset = NuScenes(given.data, given.version)
     split = load_split(dataset, given.split, sweeps=given.sweeps and given.model is not None)
     evaluator = Evaluator(dataset.root, dataset.tables.name, given.split)
-    passes = _passes(given, split)
-    names = _names(passes)
-    rows = [_score(record, split, evaluator, given.out / name) for record, name in zip(passes, names, strict=True)]
-    write_results(rows, given.out)
-    title = f"{dataset.tables.name}, split {given.split}: {passes[0].settings.get('model', '')}".rstrip(": ")
-    draw = variants_plot if are_variants(rows) else accuracy_plot
-    draw(rows, given.out / PLOT, title)
-    return rows
+    return judge(_passes(given, split), split, evaluator, dataset.tables.name, given.out)
 
 
 def _passes(given: argparse.Namespace, split: Split) -> list[Pass]:
@@ -83,22 +73,6 @@ def _prunings(given: argparse.Namespace) -> dict[str, PruningConfig]:
         f"keep_ratio={ratio:g}": PruningConfig(ratio, given.prune_layers, given.prune_queries)
         for ratio in given.keep_ratio
     }
-
-
-def _score(record: Pass, split: Split, evaluator: Evaluator, folder: Path) -> Row:
-    submission = folder / "submission.json"
-    write_submission(submission, [sample.token for sample in split.samples()], record.detections, CLASS_NAMES)
-    return result_row(record, evaluator.score(submission, folder))
-
-
-def _names(passes: Sequence[Pass]) -> list[str]:
-    """A folder for each pass, by its ratio; several passes of one ratio are numbered."""
-    names: list[str] = []
-    for record in passes:
-        name = "all" if record.keep_ratio is None else f"keep_{record.keep_ratio:g}"
-        taken = sum(other == name or other.startswith(f"{name}_") for other in names)
-        names.append(f"{name}_{taken + 1}" if taken else name)
-    return names
 
 
 def _parser() -> argparse.ArgumentParser:

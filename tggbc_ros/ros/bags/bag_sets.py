@@ -26,7 +26,7 @@ from sensor_msgs.msg import CameraInfo
 from tf2_msgs.msg import TFMessage
 
 from tggbc_ros.core.config import ModelConfig
-from tggbc_ros.core.types import CameraFrame
+from tggbc_ros.core.types import Array, CameraFrame
 from tggbc_ros.data.bags.bag_file import Bag, BagError, open_bag
 from tggbc_ros.ros import calibration_file
 from tggbc_ros.ros.bags.bag_images import Camera, absolute, find_camera, first_infos, info_connections
@@ -83,9 +83,27 @@ class BagTime:
         return Time(nanoseconds=self.now_ns)
 
 
+@dataclass(frozen=True, eq=False)
+class BagSet:
+    """A set of images, ready to be inferred. lidar2output: [4, 4], for what is published. missing: cameras it lacks."""
+
+    frame: CameraFrame
+    lidar2output: Array
+    spread_ns: int
+    missing: tuple[str, ...]
+
+
 def bag_drives(
     path: Path, settings: Settings, model: ModelConfig, most: int, books: Books, warn: Callable[[str], object]
 ) -> Iterator[Iterator[CameraFrame]]:
+    """The frames of `bag_sets`; raises what it raises."""
+    for drive in bag_sets(path, settings, model, most, books, warn):
+        yield (each.frame for each in drive)
+
+
+def bag_sets(
+    path: Path, settings: Settings, model: ModelConfig, most: int, books: Books, warn: Callable[[str], object]
+) -> Iterator[Iterator[BagSet]]:
     """Up to ``most`` sets of a bag: all of it as one drive, or stretches that are spread over it, in order of time.
 
     Each drive is to be read to its end before the next. warn: gets what is odd about the calibration. Raises BagError
@@ -95,7 +113,7 @@ def bag_drives(
     with open_bag(path) as bag:
         line = BagLine(bag, settings, model, books, warn)
         for stretch in stretches(bag, line.cameras, most):
-            yield line.frames(stretch)
+            yield line.sets(stretch)
     if not books.account.totals().sets_published:
         raise BagError(f"bag {path} is of no use: {books}")
 
@@ -130,11 +148,11 @@ class BagLine:
         self.pictures = Pictures(None, self.infos.get, self.calibration, masks, settings.images_rectified)
         self.rig_check = RigCheck(warn)
 
-    def frames(self, stretch: Stretch) -> Iterator[CameraFrame]:
-        """The frames of a stretch, as many as are asked of it."""
-        return islice(self._frames(*stretch[:2]), stretch[2])
+    def sets(self, stretch: Stretch) -> Iterator[BagSet]:
+        """The sets of a stretch, as many as are asked of it."""
+        return islice(self._sets(*stretch[:2]), stretch[2])
 
-    def _frames(self, start_ns: int, stop_ns: int) -> Iterator[CameraFrame]:
+    def _sets(self, start_ns: int, stop_ns: int) -> Iterator[BagSet]:
         run = _Run(self)
         wait_ns, back_ns = (round(each * 1e9) for each in (self.settings.pose_timeout_s, self.settings.pose_cache_s))
         run.read(run.latched, None, None)  # whenever they were recorded: a node is told at once
@@ -182,18 +200,18 @@ class _Run:
         self._clock.now_ns = now_ns
         self._takers[connection.topic, connection.msgtype](data)
 
-    def ready(self, until_ns: float) -> Iterator[CameraFrame]:
+    def ready(self, until_ns: float) -> Iterator[BagSet]:
         """What a node would infer of the sets whose last image came before that time; what it would drop is counted."""
         while self._waiting and self._waiting[0].arrival_s * 1e9 < until_ns:
             try:
-                frame = self._frame(self._waiting.popleft())
+                ready = self._set(self._waiting.popleft())
             except BadInputError as error:
                 self._line.books.drop(error)
                 continue
             self._line.books.account.publish_set()
-            yield frame
+            yield ready
 
-    def _frame(self, images: ImageSet[Message]) -> CameraFrame:
+    def _set(self, images: ImageSet[Message]) -> BagSet:
         settings, line = self._line.settings, self._line
         pictures: dict[str, Picture] = {}
         unusable: dict[str, BadInputError] = {}
@@ -208,7 +226,10 @@ class _Run:
         images = left_over(images, geometry.unplaced, settings.fewest_cameras)
         implausible = impossible(line.rig_check, images, pictures, geometry)
         refused = {} if settings.allow_implausible_rig else implausible
-        return self._frames.make(left_over(images, refused, settings.fewest_cameras), pictures, geometry)
+        images = left_over(images, refused, settings.fewest_cameras)
+        frame = self._frames.make(images, pictures, geometry)
+        missing = tuple(name for name in settings.camera_names if name not in images.cameras)
+        return BagSet(frame, geometry.lidar2output, images.spread_ns, missing)
 
     def _store(self, camera: str, message: Message) -> None:
         try:
