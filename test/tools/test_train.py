@@ -10,7 +10,7 @@ import torch
 
 from tggbc_ros.backends import SHIPPED_WEIGHTS
 from tggbc_ros.core.checkpoint import build_network, load_checkpoint, read_gate_state
-from tggbc_ros.core.config import DEMO
+from tggbc_ros.core.config import DEMO, DEMO_VIT
 from tggbc_ros.core.key_gate import KeyGate
 from tggbc_ros.core.model import StreamPETR
 from tggbc_ros.core.network_file import history_of, write_network
@@ -19,6 +19,7 @@ from tggbc_ros.data.drive import dataset
 from tggbc_ros.data.drive.config import DriveConfig
 from tggbc_ros.tools import train
 from tggbc_ros.training.features import FEATURES_FILE
+from tggbc_ros.training.gating import OPEN
 from tggbc_ros.training.loop import STATE_FILE
 from tggbc_ros.training.weights import NETWORK_FILE
 
@@ -162,8 +163,75 @@ def test_a_slim_network_learns_from_the_one_it_was_cut_from(
     assert run(drive, tmp_path, "encoder", *begin, "--distil-from", str(stranger)) == 2
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("train:")]
     assert "stage encoder has nothing to learn from, expected --distil-from FILE" in said[0]
-    assert "but stage head has no teacher, expected encoder or joint" in said[1]
+    assert "but stage head has no teacher, expected one of encoder, gates, joint" in said[1]
     assert f"checkpoint {stranger} does not fit" in said[2]
+
+
+@pytest.fixture(scope="module")
+def demo_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("demo") / "teacher.safetensors"
+    torch.manual_seed(1)
+    write_network(StreamPETR(DEMO).state_dict(), file)
+    return file
+
+
+def test_a_transformer_learns_another_models_features_then_gates(
+    drive: Path, tmp_path: Path, demo_weights: Path
+) -> None:
+    """With its head, from the features of all frames, cached once; gates begun from the folder, stopped, resumed."""
+    vit = ("--model", "demo_vit", "--distil-model", "demo", "--distil-from", str(demo_weights))
+    assert run(drive, tmp_path, "encoder", *vit) == 0
+    dense = tmp_path / "encoder" / train.WEIGHTS_FILE
+    teacher, student = build_network(DEMO, demo_weights)[0], build_network(DEMO_VIT, dense)[0]
+    half = teacher.head.cls_branch[0].weight.half().float()
+    assert torch.equal(student.head.cls_branch[0].weight, half) and not student.backbone.gates
+    (cached,) = tmp_path.glob("features_*.npy")
+    written = cached.stat().st_mtime_ns
+    begin = ("--begin-from", str(tmp_path / "encoder"))
+    assert run(drive, tmp_path, "gates", *vit, *begin, "--stop-at", "1") == 0
+    assert run(drive, tmp_path, "gates", *vit, "--resume") == 0
+    assert cached.stat().st_mtime_ns == written
+    gated = tmp_path / "gates" / train.WEIGHTS_FILE
+    assert list(build_network(DEMO_VIT, gated)[0].backbone.gates) == list("234567")
+    columns = (tmp_path / "gates" / "log.csv").read_text().splitlines()[0].split(",")
+    assert {"features", "rate", "tokens"} <= set(columns)
+    begin = ("--begin-from", str(gated), "--prune-final-keep", "0.5", "--prune-begin", "0", "--prune-end", "0.1")
+    assert run(drive, tmp_path, "joint", *vit, *begin) == 0
+    columns = (tmp_path / "joint" / "log.csv").read_text().splitlines()[0].split(",")
+    assert {"class", "features", "rate", "tokens"} <= set(columns)
+
+
+def test_parts_rest_where_asked(drive: Path, tmp_path: Path, demo_weights: Path) -> None:
+    torch.manual_seed(2)
+    begun = StreamPETR(DEMO_VIT)
+    write_network({name: value.half() for name, value in begun.state_dict().items()}, tmp_path / "begun.safetensors")
+    vit = ("--model", "demo_vit", "--distil-model", "demo", "--distil-from", str(demo_weights))
+    begin = ("--begin-from", str(tmp_path / "begun.safetensors"), "--freeze", "backbone", "neck")
+    assert run(drive, tmp_path, "gates", *vit, *begin) == 0
+    found = build_network(DEMO_VIT, tmp_path / "gates" / train.WEIGHTS_FILE)[0]
+    assert torch.equal(found.backbone.blocks[3].mlp.w1.weight, begun.backbone.blocks[3].mlp.w1.weight.half().float())
+    assert torch.equal(found.neck.output.weight, begun.neck.output.weight.half().float())
+    assert not torch.equal(found.backbone.gates["7"].mlp.fc2.bias, torch.tensor([OPEN, -OPEN]))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--model", "demo"), "stage gates needs a vision transformer, and the backbone is a ResNet"),
+        (("--model", "vit_l_800"), "image_size of model vit_l_800 is (320, 800), but (128, 352) of its teacher demo"),
+        (("--model", "demo_vit", "--gate-targets", "0.5"), "gate_targets has 1 shares, expected 6"),
+        (("--model", "demo_vit", "--gate-targets", "1.5"), "gate_targets has 1.5, expected shares in (0, 1]"),
+        (("--model", "demo_vit", "--freeze", "gates", "backbone", "neck"), "leaves nothing of stage gates to learn"),
+    ],
+)
+def test_gates_that_cannot_learn_are_refused(
+    drive: Path, tmp_path: Path, demo_weights: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...],
+    message: str,
+) -> None:  # fmt: skip
+    distil = ("--distil-model", "demo", "--distil-from", str(demo_weights))
+    assert run(drive, tmp_path, "gates", *distil, *more) == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("train:")]
+    assert len(said) == 1 and message in said[0]
 
 
 def test_a_key_gate_goes_along_and_is_said_to_be_old(

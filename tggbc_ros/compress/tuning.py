@@ -8,36 +8,29 @@ for the method's what more training gives.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from tggbc_ros.core.checkpoint import fitting, sha256
 from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.core.network_file import history_of
 from tggbc_ros.data.nuscenes.tables import read_json
 from tggbc_ros.training.distil import Teacher
-from tggbc_ros.training.features import cache_features
 from tggbc_ros.training.frames import FrameTable
 from tggbc_ros.training.loop import STATE_FILE, Loop, LoopConfig
-from tggbc_ros.training.parallel import Crew
 from tggbc_ros.training.tasks import EncoderTask, Net, StreamTask, Task, TaskConfig
+from tggbc_ros.training.teachers import digest, teacher_from
 from tggbc_ros.training.weights import WEIGHTS_FILE, begin_from, export, gate_at
 
 TUNING_FILE = "tuning.json"
 """What a run's folder was made of."""
 ENCODER, JOINT = "encoder", "joint"
 """Its two parts, and their folders in the run's."""
-MOST_FEATURES = 4 << 30
-"""Bytes of features of all frames that are kept on disk; where they are more, every batch passes the dense network."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +91,8 @@ def tune(
     net = Net(fitting(model, begin))
     begin_from(net, begin)
     net = net.to(device, memory_format=torch.channels_last).train()
-    teacher = _teacher(model, dense, table, tuning, shared or folder, device)
+    seen = tuning.steps * tuning.batch
+    teacher = teacher_from(model, dense, table, seen, shared or folder, device, tuning.bf16)
     _learn_features(net, teacher, table, tuning if sha256(dense) != sha256(begin) else replace(tuning, steps=0), folder)
     _learn_all(net, teacher, table, tuning, folder)
     step = {"step": "tune", **tuning.data(), "frames": len(table)}
@@ -156,34 +150,6 @@ def _loop_config(steps: int, rate: float, ema: float) -> LoopConfig:
 
 def _device(net: Net) -> torch.device:
     return next(net.parameters()).device
-
-
-def _teacher(
-    model: ModelConfig, dense: Path, table: FrameTable, tuning: Tuning, shared: Path, device: torch.device
-) -> Teacher:
-    """The dense network, with its features of all frames where they pay and are not too many."""
-    net = Net(fitting(model, dense))
-    begin_from(net, dense)
-    net = net.to(device, memory_format=torch.channels_last).eval()
-    size = 2 * len(table) * table.images.shape[1] * model.embed_dims * math.prod(model.feature_size)
-    path = shared / f"features_{sha256(dense)[:16]}_{digest(table)[:16]}.npy"
-    if not path.is_file():
-        if size > MOST_FEATURES or tuning.steps * tuning.batch < len(table):
-            return Teacher(net.detector)
-        shared.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        with tqdm(total=len(table), unit="frame", desc="dense network's features", disable=None) as bar:
-            cache_features(net, table, device, tuning.bf16, partial, Crew(), done=bar.update)
-        partial.rename(path)
-    return Teacher(net.detector, torch.from_numpy(np.load(path, mmap_mode="c")))
-
-
-def digest(table: FrameTable) -> str:
-    """SHA-256 of what a table says of its frames; images are taken to be those of their calibration and times."""
-    hashed = hashlib.sha256()
-    for array in (table.time_s, table.lidar2global, table.lidar2img, table.codes, table.labels, table.scene_start):
-        hashed.update(np.ascontiguousarray(array).tobytes())
-    return hashed.hexdigest()
 
 
 def _source(dense: Path, begin: Path, table: FrameTable, tuning: Tuning) -> dict[str, object]:

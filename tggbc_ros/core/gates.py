@@ -51,9 +51,17 @@ def sampled(log_probability: torch.Tensor, gumbel: torch.Tensor, tau: float = 1.
     return (hard - soft.detach() + soft)[..., KEEP]
 
 
-def gumbel_like(log_probability: torch.Tensor) -> torch.Tensor:
-    """Standard Gumbel noise, from torch's generator."""
-    return -torch.empty_like(log_probability).exponential_().log()
+def gumbel_like(log_probability: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+    """Standard Gumbel noise, from a generator on the CPU; None is torch's own, of the tensor's device."""
+    if generator is None:
+        return -torch.empty_like(log_probability).exponential_().log()
+    noise = torch.empty(log_probability.shape).exponential_(generator=generator)
+    return -noise.log().to(log_probability)
+
+
+def even_targets(depth: int, rate: float = 0.7) -> dict[int, float]:
+    """SViT's targets by block: quarters of the depth keep all, without a gate, then ``rate``, its square, its cube."""
+    return {block: rate ** (4 * block // depth) for block in range(-(-depth // 4), depth)}
 
 
 def blend(decision: torch.Tensor, passed: torch.Tensor, x: torch.Tensor) -> torch.Tensor:

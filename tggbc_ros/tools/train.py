@@ -4,6 +4,12 @@ Stages: `dense` (backbone, neck and the decoder's values on what every image cel
 cached features of a resting backbone), `joint` (everything), and for a network that was cut `encoder` (backbone and
 neck, to the features of the network --distil-from). Each begins from the folder of the one before (--begin-from). On
 a CPU, two single-threaded processes: torchrun --nproc-per-node 2 -m tggbc_ros.tools.train …
+
+Before `gates` may come any of them: it gives a vision transformer gates (docs/vit.md), and is `encoder` otherwise, to
+the features of its teacher. A network with gates learns them in every stage that has its backbone learn.
+
+`encoder` also teaches a backbone of another kind from nothing: --distil-model names the teacher's model, whose head it
+then begins with.
 """
 
 from __future__ import annotations
@@ -12,6 +18,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -20,7 +27,7 @@ from tqdm import tqdm
 
 from tggbc_ros.backends import as_shipped
 from tggbc_ros.backends.torch_backend import find_device
-from tggbc_ros.core.checkpoint import build_network
+from tggbc_ros.core.backbones.vit import ViT
 from tggbc_ros.core.config import MODELS, ModelConfig, PruningConfig, model_config
 from tggbc_ros.core.network_file import History
 from tggbc_ros.training import initial, parallel
@@ -28,12 +35,14 @@ from tggbc_ros.training.denoise import DenoiseConfig
 from tggbc_ros.training.distil import Teacher
 from tggbc_ros.training.features import FEATURES_FILE, cache_features
 from tggbc_ros.training.frames import FrameTable
+from tggbc_ros.training.gating import GatingConfig, add_gates
 from tggbc_ros.training.log import CsvLog
 from tggbc_ros.training.loop import Loop, LoopConfig
 from tggbc_ros.training.prepare import prepare
 from tggbc_ros.training.schedule import KeepRamp
 from tggbc_ros.training.score import Score, evaluate
 from tggbc_ros.training.tasks import DenseTask, EncoderTask, Net, StreamTask, TaskConfig
+from tggbc_ros.training.teachers import expect_same_world, take_head, teacher_from
 from tggbc_ros.training.weights import WEIGHTS_FILE, begin_from, export, gate_at, network_at, note_gate, note_network
 
 SCORES_FILE = "scores.csv"
@@ -53,10 +62,15 @@ STAGES = {
     "head": Stage(rate=8e-4, warmup=100, learns_backbone=False),
     "joint": Stage(rate=4e-4, warmup=100, learns_backbone=True),
     "encoder": Stage(rate=4e-3, warmup=100, learns_backbone=True),
+    "gates": Stage(rate=1e-3, warmup=50, learns_backbone=True),
 }
+PARTS = ("gates", "backbone", "neck", "head")
+"""What may be told to rest."""
 
-DISTILLED = ("encoder", "joint")
+DISTILLED = ("encoder", "gates", "joint")
 """Stages that may have a teacher."""
+LIKE_TEACHER = ("encoder", "gates")
+"""Those that learn from it alone."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--begin-from", type=Path, help="a stage's folder, or a checkpoint of the detector")
     distil_help = "checkpoint of the network that this one was cut from, for `encoder` and `joint`: to become like it"
     add("--distil-from", type=Path, metavar="FILE", help=distil_help)
+    add("--distil-model", metavar="NAME", choices=MODELS, help="model of that file [--model]")
     add("--resume", action="store_true", help="continue this stage's run in --work; --begin-from is then not needed")
     add("--steps", type=int, required=True)
     add("--stop-at", type=int, help="stop at this step; --resume continues to --steps")
@@ -99,6 +114,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--prune-end", type=float, default=0.7, help="share of the run from which the final ratio holds")
     add("--prune-layers", type=int, default=1)
     add("--prune-queries", type=int, default=175)
+    targets_help = "share of tokens that each gate is to keep, first to last [SViT's: 0.7 to the power of the quarter]"
+    add("--gate-targets", type=float, nargs="+", default=(), metavar="SHARE", help=targets_help)
+    add("--gate-weight", type=float, default=4.0, help="weight of the loss for missing them")
+    add("--gate-tau", type=float, default=1.0, help="temperature of the gates' decisions")
+    add("--gate-per-image", action="store_true", help="every image is to keep as many, not all on average")
+    add("--freeze", nargs="+", default=(), choices=PARTS, help="parts that rest though the stage trains them")
     add("--bf16", action=argparse.BooleanOptionalAction, default=True, help="autocast convolutions")
     add("--seed", type=int, default=0)
     add("--threads", type=int, help="CPU threads [torch's choice]")
@@ -125,9 +146,15 @@ def train(options: argparse.Namespace) -> None:
         note_network(model, history, folder)
         if not options.resume:
             note_gate(gate_at(options.begin_from) if options.begin_from else {}, folder)
-    net = _network(options, table, model).to(device, memory_format=torch.channels_last)
-    task = _task(options, net, table, device, crew)
-    loop = Loop(task, _loop_config(options, stage), folder, _trained(net, options.stage), crew)
+    teacher = _teacher(options, table, model, device, crew)
+    net = _network(options, table, model)
+    if teacher is not None and options.stage == "encoder" and _source(options) is None:
+        take_head(net.detector, teacher.detector)
+    if options.stage == "gates":
+        add_gates(net.detector.backbone)
+    net = net.to(device, memory_format=torch.channels_last)
+    task = _task(options, net, table, device, crew, teacher)
+    loop = Loop(task, _loop_config(options, stage), folder, _trained(net, options), crew)
     if options.resume:
         loop.resume()
     scorer = None
@@ -149,16 +176,21 @@ def _export(loop: Loop, folder: Path, history: History) -> None:
 
 
 def _task(
-    options: argparse.Namespace, net: Net, table: FrameTable, device: torch.device, crew: parallel.Crew
+    options: argparse.Namespace,
+    net: Net,
+    table: FrameTable,
+    device: torch.device,
+    crew: parallel.Crew,
+    teacher: Teacher | None,
 ) -> DenseTask | EncoderTask | StreamTask:
-    config, features, teacher = _task_config(options), None, _teacher(options, device)
+    config, features = _task_config(options), None
     if options.stage == "head":
         path = options.work / options.stage / FEATURES_FILE
         features = cache_features(net.eval(), table, device, options.bf16, path, crew)
     net.train()
     if options.stage == "dense":
         return DenseTask(net, table, config, device)
-    if options.stage == "encoder":
+    if options.stage in LIKE_TEACHER:
         assert teacher is not None  # _expect_teacher raises else
         return EncoderTask(net, table, config, device, teacher)
     return StreamTask(net, table, config, device, features, teacher)
@@ -167,17 +199,27 @@ def _task(
 def _expect_teacher(options: argparse.Namespace) -> None:
     """Raise ValueError where a stage lacks a teacher, or has no use for the one it is given."""
     given, stage = options.distil_from, options.stage
-    if stage == "encoder" and given is None:
-        raise ValueError("stage encoder has nothing to learn from, expected --distil-from FILE")
+    if stage in LIKE_TEACHER and given is None:
+        raise ValueError(f"stage {stage} has nothing to learn from, expected --distil-from FILE")
     if given is not None and stage not in DISTILLED:
-        raise ValueError(f"distil_from is {given}, but stage {stage} has no teacher, expected {' or '.join(DISTILLED)}")
+        stages = ", ".join(DISTILLED)
+        raise ValueError(f"distil_from is {given}, but stage {stage} has no teacher, expected one of {stages}")
 
 
-def _teacher(options: argparse.Namespace, device: torch.device) -> Teacher | None:
+def _teacher(
+    options: argparse.Namespace, table: FrameTable, model: ModelConfig, device: torch.device, crew: parallel.Crew
+) -> Teacher | None:
+    """What --distil-from names. Its features of all frames are computed once, where the run sees them all."""
     if options.distil_from is None:
         return None
-    detector, _ = build_network(model_config(options.model), options.distil_from)
-    return Teacher(detector.to(device, memory_format=torch.channels_last))
+    teacher = model_config(options.distil_model or options.model)
+    expect_same_world(model, teacher)
+    seen = options.steps * options.batch
+    make = partial(teacher_from, teacher, options.distil_from, table, seen, options.work, device, options.bf16)
+    if crew.leads:
+        found = make()
+    crew.wait()
+    return found if crew.leads else make()  # the others read what it has computed
 
 
 def _say_scores(net: Net, options: argparse.Namespace, table: FrameTable, device: torch.device) -> None:
@@ -239,13 +281,25 @@ def _look_up(options: argparse.Namespace) -> tuple[ModelConfig, History]:
     return model, history
 
 
-def _trained(net: Net, stage: str) -> dict[str, nn.Module]:
-    """The parts of the network that a stage trains."""
-    detector = net.detector
-    images = {"backbone": detector.backbone, "neck": detector.neck}
-    if stage == "encoder":
-        return images
-    return {"dense": net.dense, "head": detector.head, **({} if stage == "head" else images)}
+def _trained(net: Net, options: argparse.Namespace) -> dict[str, nn.Module]:
+    """The parts of the network that a stage trains, without those that are to rest.
+
+    Gates come before the backbone that they are in: a part that comes first has its weights for itself.
+    """
+    detector, stage = net.detector, options.stage
+    gates = {"gates": detector.backbone.gates} if isinstance(detector.backbone, ViT) else {}
+    images = {**gates, "backbone": detector.backbone, "neck": detector.neck}
+    parts: dict[str, nn.Module] = {"head": detector.head, **({} if stage == "head" else images)}
+    if stage in LIKE_TEACHER:
+        parts = images
+    for name in set(options.freeze) & parts.keys():
+        parts[name].requires_grad_(False)
+    if "backbone" in options.freeze and "gates" not in options.freeze and "gates" in parts:
+        parts["gates"].requires_grad_(True)
+    trained = {name: part for name, part in parts.items() if name not in options.freeze}
+    if not any(weight.requires_grad for part in trained.values() for weight in part.parameters()):
+        raise ValueError(f"freeze is {' '.join(options.freeze)}, and leaves nothing of stage {stage} to learn")
+    return trained if stage in LIKE_TEACHER else {"dense": net.dense, **trained}
 
 
 def _task_config(options: argparse.Namespace) -> TaskConfig:
@@ -258,6 +312,7 @@ def _task_config(options: argparse.Namespace) -> TaskConfig:
         prune_queries=options.prune_queries,
         denoise=DenoiseConfig(groups=options.dn_groups, noise_m=options.dn_noise),
         ramp=KeepRamp(options.prune_final_keep, options.prune_begin, options.prune_end),
+        gating=GatingConfig(tuple(options.gate_targets), options.gate_weight, options.gate_tau, options.gate_per_image),
     )
 
 

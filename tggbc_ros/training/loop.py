@@ -167,11 +167,13 @@ def _values(losses: Losses) -> dict[str, float]:
 
 
 def _groups(trained: dict[str, nn.Module], config: LoopConfig) -> list[dict[str, object]]:
-    return [
-        {
-            "params": [each for each in module.parameters() if each.requires_grad],
-            "share": config.backbone_rate if name == "backbone" else 1.0,
-            "lr": config.rate,
-        }
-        for name, module in trained.items()
-    ]
+    """Each part's weights, without those of the parts before it."""
+    taken: set[int] = set()
+    groups: list[dict[str, object]] = []
+    for name, module in trained.items():
+        own = [each for each in module.parameters() if each.requires_grad and id(each) not in taken]
+        taken |= {id(each) for each in own}
+        share = config.backbone_rate if name == "backbone" else 1.0
+        if own:
+            groups.append({"params": own, "share": share, "lr": config.rate})
+    return groups

@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 from tggbc_ros.core import memory as temporal
+from tggbc_ros.core.backbones.gated_learning import learn
+from tggbc_ros.core.backbones.vit import ViT
 from tggbc_ros.core.config import ModelConfig, PruningConfig
 from tggbc_ros.core.model import StreamPETR
 from tggbc_ros.core.types import AlignedMemory, Memory, NetworkOutput, Tokens
@@ -20,6 +22,7 @@ from tggbc_ros.training.denoise import DenoiseConfig, Denoising
 from tggbc_ros.training.dense import DenseHead, batch_targets, dense_losses, value_losses
 from tggbc_ros.training.distil import Teacher, answer_losses, feature_loss
 from tggbc_ros.training.frames import Batch, FrameTable
+from tggbc_ros.training.gating import GatingConfig, gate_losses
 from tggbc_ros.training.losses import LossConfig
 from tggbc_ros.training.objectives import (
     Losses,
@@ -58,6 +61,7 @@ class TaskConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     denoise: DenoiseConfig = field(default_factory=DenoiseConfig)
     ramp: KeepRamp = field(default_factory=KeepRamp)
+    gating: GatingConfig = field(default_factory=GatingConfig)
 
 
 class Task(Protocol):
@@ -92,6 +96,18 @@ class Net(nn.Module):
             features = self.detector.encode(images)
         return features.float()
 
+    def learn(
+        self, images: torch.Tensor, config: TaskConfig, generator: torch.Generator
+    ) -> tuple[torch.Tensor, Losses]:
+        """As `encode`, where gates draw their decisions; and what these cost, which is nothing without gates."""
+        backbone = self.detector.backbone
+        if not isinstance(backbone, ViT) or not backbone.gates:
+            return self.encode(images, config.bf16), {}
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=config.bf16):
+            maps, decisions = learn(backbone, images.flatten(0, 1), generator, config.gating.tau)
+            features = self.detector.neck(maps).unflatten(0, images.shape[:2])
+        return features.float(), gate_losses(decisions, backbone, config.gating)
+
 
 class DenseTask:
     """Everything before the decoder, and where its layers look first, on single frames."""
@@ -106,13 +122,13 @@ class DenseTask:
 
     def losses(self, frames: list[int], step: int, steps: int) -> Losses:
         """Dense class and box losses, and that of the first looks."""
-        batch = self.table.batch(frames, self.model, self.device)
-        features = self.net.encode(batch.inputs.images, self.config.bf16)
+        batch, generator = self.table.batch(frames, self.model, self.device), noise(self.config, step)
+        features, gating = self.net.learn(batch.inputs.images, self.config, generator)
         tokens = embed(self.net.detector, features, batch)
         builder, config = self.net.detector.head.queries, self.config
-        noisy = denoise.draw(batch.targets, builder, config.denoise, noise(config, step))
+        noisy = denoise.draw(batch.targets, builder, config.denoise, generator)
         look = config.look * first_looks(self.net.detector, tokens, noisy, batch)
-        return {"look": look, **dense_step(self.net, batch, features, tokens, config)}
+        return {"look": look, **dense_step(self.net, batch, features, tokens, config), **gating}
 
     def state(self) -> dict[str, torch.Tensor]:
         """Nothing."""
@@ -135,8 +151,8 @@ class EncoderTask:
     def losses(self, frames: list[int], step: int, steps: int) -> Losses:
         """How unlike they are."""
         batch = self.table.batch(frames, self.net.detector.model, self.device)
-        features = self.net.encode(batch.inputs.images, self.config.bf16)
-        return {"features": feature_loss(features, self.teacher.features(batch, self.config.bf16))}
+        features, gating = self.net.learn(batch.inputs.images, self.config, noise(self.config, step))
+        return {"features": feature_loss(features, self.teacher.features(batch, self.config.bf16)), **gating}
 
     def state(self) -> dict[str, torch.Tensor]:
         """Nothing."""
@@ -174,8 +190,9 @@ class StreamTask:
     def losses(self, frames: list[int], step: int, steps: int) -> Losses:
         """Set, denoising, guidance and dense losses."""
         batch = self.table.batch(frames, self.model, self.device, with_images=self.features is None)
+        generator, gating = noise(self.config, step), {}
         if self.features is None:
-            features = self.net.encode(batch.inputs.images, self.config.bf16)
+            features, gating = self.net.learn(batch.inputs.images, self.config, generator)
         else:
             features = self.features[frames].to(self.device).float()
         tokens = embed(self.net.detector, features, batch)
@@ -186,7 +203,7 @@ class StreamTask:
         keep_ratio = self.config.ramp.keep_ratio(step, steps)
         guidance = guidance_weight(self.config, step / steps)
         wanted = None if self.teacher is None else self.teacher.features(batch, self.config.bf16)
-        losses |= self._detect(batch, tokens, keep_ratio, noise(self.config, step), guidance, wanted)
+        losses |= self._detect(batch, tokens, keep_ratio, generator, guidance, wanted) | gating
         if wanted is not None and features.requires_grad:
             losses["features"] = self.config.like_features * feature_loss(features, wanted)
         return losses

@@ -13,6 +13,7 @@ from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.core.model import StreamPETR
 from tggbc_ros.core.network_file import History, as_history, history_of, write_network
 from tggbc_ros.core.shape import from_data
+from tggbc_ros.core.vit_checkpoint import gates_as_in
 from tggbc_ros.core.wrappings import State
 from tggbc_ros.data.nuscenes.tables import read_json
 from tggbc_ros.training.loop import STATE_FILE
@@ -65,12 +66,13 @@ def begin_from(net: Net, path: Path) -> None:
     if not source.is_file():
         raise FileNotFoundError(f"no checkpoint {source} to go on from")
     average = torch.load(source, map_location="cpu", weights_only=True)["average"]
-    own = net.state_dict()
-    wrong = sorted(name for name in own.keys() | average.keys() if _shape(own, name) != _shape(average, name))
-    if wrong:
-        found = ", ".join(wrong[:5])
-        raise ValueError(f"checkpoint {source} does not fit model {net.detector.model.name}: {found} ...")
-    net.load_state_dict(average)
+    with gates_as_in({name.removeprefix("detector."): value for name, value in average.items()}, net.detector.backbone):
+        own = net.state_dict()
+        wrong = sorted(name for name in own.keys() | average.keys() if _shape(own, name) != _shape(average, name))
+        if wrong:
+            found = ", ".join(wrong[:5])
+            raise ValueError(f"checkpoint {source} does not fit model {net.detector.model.name}: {found} ...")
+        net.load_state_dict(average)
 
 
 def gate_at(path: Path) -> dict[str, torch.Tensor]:

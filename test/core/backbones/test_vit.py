@@ -164,5 +164,5 @@ class TestGates:
     def test_training_through_decisions_is_refused(self) -> None:
         backbone = network().train()
         backbone.add_gates([1])
-        with pytest.raises(NotImplementedError, match="train the dense network"):
+        with pytest.raises(NotImplementedError, match="gated_learning.learn"):
             backbone(images(80, 112))

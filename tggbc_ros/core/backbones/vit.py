@@ -7,18 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tggbc_ros.core.backbones.packed import Packed, pack
+from tggbc_ros.core.backbones.packed import pack
 from tggbc_ros.core.backbones.windows import Windows, cut
 from tggbc_ros.core.gates import Gate, kept
 
 EPSILON = 1e-6
 GRID = 14
 """Cells a side of the learned position embedding, before it is brought to a map's size."""
+
+
+class Places(Protocol):
+    """Where tokens stand, and which of them are each other's keys: `Windows`, `Packed`, or `gated_learning.Masked`."""
+
+    def turn(self, x: torch.Tensor) -> torch.Tensor:
+        """Rotary positions on [..., heads, d]."""
+
+    def attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, void: torch.Tensor) -> torch.Tensor:
+        """[..., heads, d], turned -> [..., heads * d]; void [heads, d] is the value of a slot beyond the map."""
 
 
 def _require(holds: bool, field: str, value: object, expected: str) -> None:
@@ -96,7 +107,7 @@ class WindowAttention(nn.Module):
         self.q_proj, self.k_proj, self.v_proj = (nn.Linear(shape.width, shape.width, bias=False) for _ in "qkv")
         self.proj = nn.Linear(shape.width, shape.width)
 
-    def forward(self, x: torch.Tensor, places: Windows | Packed) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, places: Places) -> torch.Tensor:
         """Map [B, H, W, C] in windows, or kept tokens [K, C] of such -> the same shape."""
         query = F.linear(x, self.q_proj.weight, self.q_bias)
         value = F.linear(x, self.v_proj.weight, self.v_bias)
@@ -131,7 +142,7 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(shape.width, EPSILON)
         self.mlp = SwiGLU(shape)
 
-    def forward(self, x: torch.Tensor, places: Windows | Packed) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, places: Places) -> torch.Tensor:
         """Map [B, H, W, C] in windows, or kept tokens [K, C] of such -> the same shape."""
         x = x + self.attn(self.norm1(x), places)
         output: torch.Tensor = x + self.mlp(self.norm2(x))
@@ -182,7 +193,7 @@ class ViT(nn.Module):
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor]:
         """[B, 3, H, W] -> the map at the patches' stride, [B, width, H / patch, W / patch]."""
         if self.training and self.gates:
-            raise NotImplementedError("gates have decisions here and nothing to learn from: train the dense network")
+            raise NotImplementedError("gates decide here and cannot learn: gated_learning.learn is what trains them")
         x = self.embed(images)
         for index, windows in enumerate(self.windows(x)):
             x = self.run_block(index, x, windows, self.keep(index, x))

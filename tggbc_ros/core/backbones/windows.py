@@ -81,15 +81,27 @@ class Windows:
         """Rotary positions on a map [B, H, W, heads, d]."""
         return turn(x, self.cosine, self.sine)
 
-    def attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, void: torch.Tensor) -> torch.Tensor:
-        """Maps [B, H, W, heads, d], turned -> [B, H, W, heads * d]; void [heads, d] is the value of a missing slot."""
+    def attend(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        void: torch.Tensor,
+        keep: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Maps [B, H, W, heads, d], turned -> [B, H, W, heads * d]; void [heads, d] is the value of a missing slot.
+
+        keep: [B, H, W], false where a cell is no key; None where all are.
+        """
         heads = query.shape[3]
+        cells = None if keep is None else keep[..., None, None].expand(*keep.shape, heads, 1)
         bands = []
         for band in self.bands:
             parts = []
             for rectangle in band:
                 take = rectangle.take
-                output = attend(take(query), take(key), take(value), void, rectangle.missing)
+                keys = None if cells is None else take(cells).mT
+                output = attend(take(query), take(key), take(value), void, rectangle.missing, keys)
                 parts.append(rectangle.put(output, heads))
             bands.append(torch.cat(parts, dim=2))
         return torch.cat(bands, dim=1)
@@ -102,21 +114,32 @@ def turn(x: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Ten
 
 
 def attend(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, void: torch.Tensor, missing: int
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    void: torch.Tensor,
+    missing: int,
+    keys: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Attention of [B, windows * heads, n, d], where each window has so many missing slots besides.
 
     The published network attends to them: their input is zero, so the key is zero and the value is ``void``, the
     bias of the values. All of them together weigh as much as one such key whose logit is ln(missing).
+    keys: [B, windows * heads, 1, n], false for what is none; a window without any that has no missing slot either
+    sees all, since no answer at all is NaN.
     """
-    if not missing:
+    if not missing and keys is None:
         return F.scaled_dot_product_attention(query, key, value)
-    windows = key.shape[1] // void.shape[0]
-    voids = void.repeat(windows, 1)[None, :, None].expand(key.shape[0], -1, -1, -1)
-    bias = F.pad(query.new_zeros(1, 1, 1, key.shape[2]), (0, 1), value=math.log(missing))
-    return F.scaled_dot_product_attention(
-        query, F.pad(key, (0, 0, 0, 1)), torch.cat([value, voids], dim=2), attn_mask=bias
-    )
+    bias = query.new_zeros(1, 1, 1, key.shape[2])
+    if keys is not None:
+        seen = keys if missing else keys | ~keys.any(dim=-1, keepdim=True)
+        bias = torch.where(seen, bias, float("-inf"))
+    if missing:
+        windows = key.shape[1] // void.shape[0]
+        voids = void.repeat(windows, 1)[None, :, None].expand(key.shape[0], -1, -1, -1)
+        key, value = F.pad(key, (0, 0, 0, 1)), torch.cat([value, voids], dim=2)
+        bias = F.pad(bias, (0, 1), value=math.log(missing))
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
 
 
 def cut(like: torch.Tensor, side: int, head_dims: int) -> Windows:
