@@ -15,6 +15,7 @@ from tiny_model import TINY, tiny_network
 
 from tggbc_ros.core.config import DecodeConfig, KeepConfig, MemoryConfig, PreprocessConfig, PruningConfig
 from tggbc_ros.core.detector import Detector, Network
+from tggbc_ros.core.gates import Decisions
 from tggbc_ros.core.geometry import transform_boxes
 from tggbc_ros.core.types import Boxes3D, NetworkInput, Tokens
 from tggbc_ros.data.nuscenes.dataset import NuScenes
@@ -126,6 +127,32 @@ def test_budget_of_frames_is_refused_beside_others(network: Network) -> None:
     Sweep(network, [PruningConfig(keep=KeepConfig(budget_of="frame")), PRUNINGS[0]], DECODE)
     with pytest.raises(ValueError, match="latency_budget_of is frame in 1 of 2 ways to prune, .*: run it alone"):
         Sweep(network, [PRUNINGS[0], by_frame], DECODE)
+
+
+def test_each_rate_of_tokens_encodes_for_itself_and_is_charged_for_it(
+    network: Network, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that is asked for fewer tokens gives other features; without gates it cannot be asked."""
+    rates = [PruningConfig(), PruningConfig(token_rate=0.5), PruningConfig(0.5, token_rate=0.5)]
+    with pytest.raises(ValueError, match=r"token_rate is 0\.5, expected 1\.0"):
+        Sweep(network, rates, DECODE)
+    calls: list[float] = []
+
+    def encode_gated(images: torch.Tensor, shift: float) -> tuple[torch.Tensor, Decisions]:
+        calls.append(shift)
+        time.sleep(0.2)
+        margin = torch.linspace(-1.0, 1.0, 8).view(1, 1, 2, 4)
+        return network.encode(images) * 0.5, Decisions(margin, margin + shift > 0.0)
+
+    monkeypatch.setattr(network, "encode_gated", encode_gated)
+    monkeypatch.setattr(type(network), "gated_blocks", 1)
+    passes = Sweep(network, rates, DECODE).run(split, lambda: None)
+    assert len(calls) == 4  # one a frame, for both that ask for it
+    assert [set(record.token_rates) for record in passes] == [{1.0}, {0.5}, {0.5}]
+    assert passes[1].encode_ms == passes[2].encode_ms and min(passes[1].encode_ms) > 200
+    assert passes[0].encode_ms != passes[1].encode_ms
+    last = split.scenes["scene-0001"][-1]
+    assert np.abs(boxes_of(passes[0], last).score - boxes_of(passes[1], last).score).max() > 1e-4
 
 
 def test_sweeps_are_seen_and_keyframes_scored(network: Network, root: Path, split: Split) -> None:

@@ -9,6 +9,7 @@ import torch
 from tggbc_ros.backends.torch_encoder import Encoder
 from tggbc_ros.core import checkpoint as checkpoints
 from tggbc_ros.core.config import ModelConfig, PruningConfig
+from tggbc_ros.core.gates import Decisions
 from tggbc_ros.core.key_gate import KeyGate
 from tggbc_ros.core.model import StreamPETR
 from tggbc_ros.core.position import KeptRays, cell_features, renewed, renewed_cells
@@ -41,6 +42,16 @@ class TorchNetwork:
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """Normalised images [B, N, 3, H, W] -> features [B, N, C, rows, columns]."""
         return self._encoder(images)
+
+    @property
+    def gated_blocks(self) -> int:
+        """How many of its encoder's blocks have a gate."""
+        return self._encoder.gated_blocks
+
+    @torch.inference_mode()
+    def encode_gated(self, images: torch.Tensor, shift: float) -> tuple[torch.Tensor, Decisions]:
+        """The same, of the tokens that gates let through; see `core.token_rate.Gated`."""
+        return self._encoder.gated(images, shift)
 
     @torch.inference_mode()
     def embed(self, features: torch.Tensor, inputs: NetworkInput, cells: torch.Tensor | None = None) -> Tokens:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from torch import nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from tggbc_ros.core.folding import fold_norms
+from tggbc_ros.core.gates import Decisions
 from tggbc_ros.core.model import StreamPETR
 
 WARM_UP = 3
@@ -28,20 +31,38 @@ class Encoder:
             torch.backends.cudnn.allow_tf32 = False
         convolutions = nn.Sequential(copy.deepcopy(module.backbone), copy.deepcopy(module.neck))
         self._convolutions = as_it_runs(convolutions, device, dtype)
+        self._backbone, self._neck = cast(Any, self._convolutions[0]), cast(Any, self._convolutions[1])
         self._dtype = dtype
-        self._fixed = not getattr(module.backbone, "gates", ())  # gates choose how much there is to compute
+        self.gated_blocks = len(getattr(module.backbone, "gates", ()))
         self._recorded: Recorded | None = None
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """Normalised images [B, N, 3, H, W] -> features [B, N, C, rows, columns]."""
-        each = images.flatten(0, 1).to(dtype=self._dtype, memory_format=torch.channels_last)
-        features = self._replay(each) if each.is_cuda and self._fixed else self._run(each)
+        """Normalised images [B, N, 3, H, W] -> features [B, N, C, rows, columns]; all gates are open."""
+        each = self._each(images)
+        features = self._replay(each) if each.is_cuda else self._run(each)
         by_frame: torch.Tensor = features.float().unflatten(0, images.shape[:2])
         return by_frame
 
+    def gated(self, images: torch.Tensor, shift: float) -> tuple[torch.Tensor, Decisions]:
+        """The same of a transformer whose gates decide, by margins to which ``shift`` is added.
+
+        Not recorded, since it depends on the images how much there is to compute. Raises ValueError without gates.
+        """
+        maps, decisions = self._backbone.decide(self._each(images), shift) if self.gated_blocks else ((), None)
+        if decisions is None:
+            raise ValueError(f"shift is {shift}, but the backbone has no gates that could decide by it")
+        return self._neck(maps).float().unflatten(0, images.shape[:2]), decisions
+
+    def _each(self, images: torch.Tensor) -> torch.Tensor:
+        return images.flatten(0, 1).to(dtype=self._dtype, memory_format=torch.channels_last)
+
     def _run(self, images: torch.Tensor) -> torch.Tensor:
-        features: torch.Tensor = self._convolutions(images)
-        return features
+        if not self.gated_blocks:
+            features: torch.Tensor = self._convolutions(images)
+            return features
+        maps, _ = self._backbone.decide(images, math.inf)
+        dense: torch.Tensor = self._neck(maps)
+        return dense
 
     def _replay(self, images: torch.Tensor) -> torch.Tensor:
         """As a graph, recorded when images of that shape first come; one shape's at a time."""
@@ -50,10 +71,10 @@ class Encoder:
         return self._recorded(images)
 
 
-def as_it_runs(convolutions: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+def as_it_runs(convolutions: nn.Sequential, device: torch.device, dtype: torch.dtype) -> nn.Sequential:
     """Norms folded, weights channels last; the module given is changed and may be the one returned."""
     fold_norms(convolutions.eval().requires_grad_(False))
-    converted: nn.Module = convert_conv2d_weight_memory_format(convolutions.to(device, dtype), torch.channels_last)
+    converted: nn.Sequential = convert_conv2d_weight_memory_format(convolutions.to(device, dtype), torch.channels_last)
     return converted
 
 

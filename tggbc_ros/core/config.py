@@ -123,6 +123,8 @@ class PruningConfig:
     key (the paper's k); <= 0 counts all. schedule: "once" trims after the first layer, "gradual" in even
     steps after ``layers`` of them, "ratios" to the shares of all keys in ``ratios``, one a layer, and to
     keep_ratio after the layer that follows. reactivate: a trimmed key may come back at a later trim.
+    token_rate: before all that, which share of an image's tokens pass the gated blocks of a vision transformer, over
+    blocks and cameras (`core.token_rate`); 1.0 lets all pass and asks no gate.
     """
 
     keep_ratio: float = 1.0
@@ -131,12 +133,14 @@ class PruningConfig:
     schedule: str = "gradual"
     ratios: tuple[float, ...] = ()
     reactivate: bool = False
+    token_rate: float = 1.0
     keep: KeepConfig = KeepConfig()
     carry: CarryConfig = CarryConfig()
     start: StartConfig = StartConfig()
 
     def __post_init__(self) -> None:
         _require_share("keep_ratio", self.keep_ratio)
+        _require_share("token_rate", self.token_rate)
         _require(self.layers >= 1, "prune_layers", self.layers, "at least 1")
         _require(self.schedule in SCHEDULES, "prune_schedule", self.schedule, f"one of {', '.join(SCHEDULES)}")
         falling = all(0.0 < low <= high <= 1.0 for high, low in itertools.pairwise((1.0, *self.ratios)))

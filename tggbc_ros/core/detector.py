@@ -18,11 +18,13 @@ from tggbc_ros.core.budget import Budget
 from tggbc_ros.core.carry import Carried
 from tggbc_ros.core.config import DecodeConfig, MemoryConfig, ModelConfig, PreprocessConfig, PruningConfig, RaysConfig
 from tggbc_ros.core.decode import decode_boxes
+from tggbc_ros.core.gates import Decisions
 from tggbc_ros.core.key_gate import KeyGate
 from tggbc_ros.core.memory import Snapshot
 from tggbc_ros.core.position import hold_still
 from tggbc_ros.core.preprocess import open_pool, preprocess
 from tggbc_ros.core.threads import beside
+from tggbc_ros.core.token_rate import Gated, Threshold, after_frame, expect_gates, threshold_for
 from tggbc_ros.core.types import (
     AlignedMemory,
     Array,
@@ -85,7 +87,8 @@ class Detector:
     """Six images in, 3D boxes out.
 
     State: temporal memory as the last frames left it; time and pose of the frame before; the importance that
-    ``pruning.carry`` carries over; the times that keep_mode budget goes by; calibration and cells last used.
+    ``pruning.carry`` carries over; the threshold that holds ``pruning.token_rate``; the times that keep_mode budget
+    goes by; calibration and cells last used.
     ``pruning``, ``decode`` and ``memory_config`` may be replaced between two frames. Not thread-safe: one caller.
     Threads of its own preprocess images, until it is closed or gone.
     """
@@ -109,6 +112,7 @@ class Detector:
         self.past: temporal.Past = ()
         self.carried: Carried | None = None
         self.budget: Budget | None = None
+        self.threshold: Threshold | None = None
         self._lidar2img: torch.Tensor | None = None
         self._cells: visible.Mask | None = None
         self._previous: tuple[int, Array] | None = None
@@ -139,9 +143,9 @@ class Detector:
         memory = read.memory if read else temporal.start(model, self.network.start_points(), pose, time_s)
         aligned = temporal.align(memory, pose, time_s, model.memory_length)
         watch.lap("align")
-        features = self.network.encode(inputs.images)
-        watch.lap("encode")
         asked = self._asked()
+        features, decisions = self._encode(inputs.images, asked)
+        watch.lap("encode")
         if visible.comes_into_sight(self._cells, frame.cells):
             self.carried = None  # what it says of those cells is not that they do not matter
         tokens = self._tokens(features, inputs, aligned if read else None, frame.cells, asked)
@@ -159,7 +163,7 @@ class Detector:
         watch.lap("boxes")
 
         age_s = (frame.timestamp_ns - read.written_ns) / 1e9 if read else 0.0
-        report = self._report(age_s, started, output, watch.stages_ms)
+        report = self._report(age_s, started, output, watch.stages_ms, decisions)
         self._frames += 1
         self._previous, self._pending_reset = (frame.timestamp_ns, frame.lidar2global), ""
         self._lidar2img, self._cells = inputs.lidar2img, frame.cells
@@ -175,6 +179,17 @@ class Detector:
         if self.past:
             self.past, self.carried, self._previous, self._lidar2img = (), None, None, None
             self._pending_reset = cause
+
+    def _encode(self, images: torch.Tensor, asked: PruningConfig) -> tuple[torch.Tensor, Decisions | None]:
+        """Features, and what gates decided where some tokens are to be left out."""
+        self.threshold = threshold_for(self.threshold, asked.token_rate)
+        if self.threshold is None:
+            return self.network.encode(images), None
+        expect_gates(self.network, asked)
+        assert isinstance(self.network, Gated)
+        features, decisions = self.network.encode_gated(images, self.threshold.shift)
+        self.threshold = after_frame(self.threshold, decisions)
+        return features, decisions
 
     def _tokens(
         self,
@@ -211,7 +226,12 @@ class Detector:
             self.budget = controller.after_frame(self.budget, self.pruning.keep, decode_ms, max(0.0, other_ms))
 
     def _report(
-        self, memory_age_s: float, started: Tokens, output: NetworkOutput, stages_ms: dict[str, float]
+        self,
+        memory_age_s: float,
+        started: Tokens,
+        output: NetworkOutput,
+        stages_ms: dict[str, float],
+        decisions: Decisions | None,
     ) -> StepReport:
         voters = [trim.queries.shape[1] for _, trim in sorted(output.trims.items())]
         return StepReport(
@@ -226,6 +246,8 @@ class Detector:
             started_by=self._started_by,
             voters=voters[-1] if voters else 0,
             feasible=self.budget is None or self.budget.feasible,
+            token_rate=self.pruning.token_rate,
+            tokens=None if decisions is None else decisions.keep.flatten(1).cpu().numpy(),
             beyond_calibration=self.network.beyond_calibration if isinstance(self.network, Calibrated) else None,
         )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -30,13 +31,34 @@ class Gate(nn.Module):
         return F.log_softmax(self.mlp(self.norm(x)), dim=-1)
 
 
+@dataclass(frozen=True, eq=False)
+class Decisions:
+    """What the gates of a backbone decided, first to last.
+
+    margin: [G, B, H, W], by how much keeping is the likelier, in log-probability, before any shift. keep: [G, B, H, W],
+    which tokens passed the block.
+    """
+
+    margin: torch.Tensor
+    keep: torch.Tensor
+
+
 def kept(log_probability: torch.Tensor) -> torch.Tensor:
-    """[B, N, 2] -> [B, N]: true where keeping is the likelier; a tie skips, and NaN, which knows nothing, keeps.
+    """[B, N, 2] -> [B, N]: the tokens that pass by the gate's own decision, as `kept_above` has it."""
+    return kept_above(margin_of(log_probability))
+
+
+def margin_of(log_probability: torch.Tensor) -> torch.Tensor:
+    """[..., 2] -> [...], by how much keeping is the likelier."""
+    return log_probability[..., KEEP] - log_probability[..., SKIP]
+
+
+def kept_above(margin: torch.Tensor, shift: float = 0.0) -> torch.Tensor:
+    """Margins [B, N] -> [B, N]: true where margin + shift is above 0; a tie skips, and NaN, which knows nothing, keeps.
 
     No image is left empty: where all would be skipped, the likeliest token is kept.
     """
-    margin = log_probability[..., KEEP] - log_probability[..., SKIP]
-    keep = ~(margin <= 0.0)
+    keep = ~(margin + shift <= 0.0)
     empty = ~keep.any(dim=1, keepdim=True)
     return keep | empty & F.one_hot(margin.argmax(dim=1), margin.shape[1]).bool()
 

@@ -283,7 +283,8 @@ class StepReport:
     trim, 0 without one. feasible: False where keep_mode budget finds its budget out of reach. beyond_calibration: of
     an encoder in int8, share of its pixels or features beyond what its calibration saw. started: [K], cells whose
     keys the first layer saw, ascending; None: all. started_by: what chose these before anything was computed of them,
-    "gate" or "carry"; empty where nothing did.
+    "gate" or "carry"; empty where nothing did. token_rate: as asked. tokens: [G, cells], which cells' tokens passed
+    each gated block of the image encoder, cells as in ``kept``; None where all passed, or nothing is gated.
     """
 
     keep_ratio: float
@@ -298,6 +299,18 @@ class StepReport:
     beyond_calibration: float | None = None
     started: npt.NDArray[np.int64] | None = None
     started_by: str = ""
+    token_rate: float = 1.0
+    tokens: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def token_shares(self) -> tuple[float, ...]:
+        """The share of all image tokens that passed each gated block; empty where all did."""
+        return () if self.tokens is None else tuple(self.tokens.mean(axis=1).tolist())
+
+    @property
+    def token_rate_used(self) -> float:
+        """The share of tokens that passed, over all gated blocks."""
+        return 1.0 if self.tokens is None else float(self.tokens.mean())
 
     @property
     def total_keys(self) -> int:

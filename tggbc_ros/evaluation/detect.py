@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 
 import torch
 
 from tggbc_ros.core.config import DecodeConfig, MemoryConfig, PreprocessConfig, PruningConfig
 from tggbc_ros.core.detector import Detector, Network
+from tggbc_ros.core.gates import Decisions
 from tggbc_ros.core.geometry import transform_boxes
 from tggbc_ros.core.key_gate import KeyGate
+from tggbc_ros.core.token_rate import Gated, expect_gates
 from tggbc_ros.core.types import AlignedMemory, CameraFrame, NetworkInput, NetworkOutput, Tokens
 from tggbc_ros.data.records import Sample
 from tggbc_ros.evaluation.passes import Detections, Pass, Split
@@ -31,7 +34,7 @@ class SharedEncoder:
         self.weights = network.weights
         self.gate = network.gate
         self._network = network
-        self._features: list[torch.Tensor] = []
+        self._features: dict[float, tuple[torch.Tensor, Decisions | None]] = {}
 
     def with_gate(self, gate: KeyGate | None) -> SharedEncoder:
         """The same encoder, run once for both, with another key gate, or with none."""
@@ -50,9 +53,23 @@ class SharedEncoder:
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """As the network does, for the first who asks."""
-        if not self._features:
-            self._features.append(self._network.encode(images))
-        return self._features[0]
+        if math.inf not in self._features:
+            self._features[math.inf] = self._network.encode(images), None
+        return self._features[math.inf][0]
+
+    @property
+    def gated_blocks(self) -> int:
+        """The network's own."""
+        return self._network.gated_blocks if isinstance(self._network, Gated) else 0
+
+    def encode_gated(self, images: torch.Tensor, shift: float) -> tuple[torch.Tensor, Decisions]:
+        """As the network does, for the first who asks with that shift."""
+        assert isinstance(self._network, Gated)  # expect_gates raises else
+        if shift not in self._features:
+            self._features[shift] = self._network.encode_gated(images, shift)
+        features, decisions = self._features[shift]
+        assert decisions is not None
+        return features, decisions
 
     def embed(self, features: torch.Tensor, inputs: NetworkInput, cells: torch.Tensor | None = None) -> Tokens:
         """As the network does."""
@@ -96,6 +113,8 @@ class Sweep:
         if by_frame and len(prunings) > 1:
             found = f"latency_budget_of is frame in {by_frame} of {len(prunings)} ways to prune, which share an encoder"
             raise ValueError(f"{found}: run it alone")
+        for pruning in prunings:
+            expect_gates(network, pruning)
         self._network = SharedEncoder(network)
         self._images = images or PreprocessConfig()
         self._needed = network.model if reduced else None
@@ -123,20 +142,22 @@ class Sweep:
         return self.passes
 
     def _step(self, sample: Sample, frame: CameraFrame) -> None:
-        """One frame through all detectors; each is charged what the first one did for all.
+        """One frame through all detectors; each is charged what the first one of its token_rate did for all of them.
 
         Boxes are kept in the vehicle's frame, as the node publishes them.
         """
         self._network.next_frame()
-        shared_ms: dict[str, float] = {}
+        shared_ms: dict[float, dict[str, float]] = {}
         for detector, record in zip(self._detectors, self.passes, strict=True):
             boxes, report = detector.step(frame)
-            shared_ms = shared_ms or {stage: report.stage_ms[stage] for stage in SHARED_STAGES}
-            stage_ms = {**report.stage_ms, **shared_ms}
+            done = {stage: report.stage_ms[stage] for stage in SHARED_STAGES}
+            stage_ms = {**report.stage_ms, **shared_ms.setdefault(report.token_rate, done)}
             if sample.is_keyframe:
                 in_ego = transform_boxes(sample.lidar2ego, boxes)
                 record.detections[sample.token] = Detections(in_ego, sample.ego2global)
             record.keys.append(report.keys)
+            record.token_rates.append(report.token_rate_used)
+            record.encode_ms.append(stage_ms["encode"])
             record.decoder_ms.append(stage_ms["decode"])
             record.frame_ms.append(sum(stage_ms.values()))
 

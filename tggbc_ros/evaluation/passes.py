@@ -42,8 +42,9 @@ class Detections:
 class Pass:
     """Detections by sample token, and per frame what the detector reported.
 
-    keep_ratio: as asked; None where nobody recorded it. keys: keys that each decoder layer saw. decoder_ms and
-    frame_ms: wall time of the decoder and of the whole step. latency_ms: of a node, from the last image of a set to
+    keep_ratio: as asked; None where nobody recorded it. keys: keys that each decoder layer saw. token_rates:
+    the share of tokens that passed the encoder's gated blocks. encode_ms, decoder_ms and frame_ms: wall time of the
+    encoder, of the decoder and of the whole step. latency_ms: of a node, from the last image of a set to
     its boxes. settings: columns for the table of results.
     notes: what was left out or is missing, counted, by cause.
     """
@@ -51,6 +52,8 @@ class Pass:
     keep_ratio: float | None
     detections: dict[str, Detections] = field(default_factory=dict)
     keys: list[tuple[int, ...]] = field(default_factory=list)
+    token_rates: list[float] = field(default_factory=list)
+    encode_ms: list[float] = field(default_factory=list)
     decoder_ms: list[float] = field(default_factory=list)
     frame_ms: list[float] = field(default_factory=list)
     latency_ms: list[float] = field(default_factory=list)

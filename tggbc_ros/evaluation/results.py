@@ -14,12 +14,14 @@ from tggbc_ros.evaluation.score import Score
 
 Row = dict[str, Any]
 
-SHOWN = ("keep_ratio", "mAP", "NDS", "mATE", "mASE", "mAOE", "mAVE", "mAAE", "keys_kept", "decoder_ms", "frame_ms")
+COSTS = ("keys_kept", "tokens", "encode_ms", "decoder_ms", "frame_ms")
+SHOWN = ("keep_ratio", "mAP", "NDS", "mATE", "mASE", "mAOE", "mAVE", "mAAE", *COSTS)
 
 
 def result_row(record: Pass, score: Score) -> Row:
     """One row. Times are medians in ms.
 
+    tokens: the mean share of image tokens that passed the encoder's gated blocks; 1 where nothing is gated.
     keys_total, keys_kept and keys_mean are what the first decoder layer saw, the last one, and all on average.
     AP_<class> is an average precision, objects_<class> how many objects of ground truth it rests on.
     """
@@ -33,6 +35,8 @@ def result_row(record: Pass, score: Score) -> Row:
         "keys_kept": keys[-1] if keys else None,
         "keys": keys,
         "keys_mean": statistics.fmean(map(statistics.fmean, record.keys)) if record.keys else None,
+        "tokens": statistics.fmean(record.token_rates) if record.token_rates else None,
+        "encode_ms": _median(record.encode_ms),
         "decoder_ms": _median(record.decoder_ms),
         "frame_ms": _median(record.frame_ms),
         "latency_ms": _median(record.latency_ms),

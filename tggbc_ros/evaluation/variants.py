@@ -17,6 +17,7 @@ PRUNING = {
     "prune_ratios": "ratios",
     "prune_queries": "queries",
     "prune_reactivate": "reactivate",
+    "token_rate": "token_rate",
 }
 KEEP = {"keep_mode": "mode", "keep_mass": "mass", "min_keep_ratio": "min_ratio", "max_keep_ratio": "max_ratio",
         "latency_budget_ms": "budget_ms", "latency_budget_of": "budget_of"}  # fmt: skip

@@ -8,12 +8,14 @@ and stay in core.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from tggbc_ros.core.backbones.resnet import ShortcutAlone
+from tggbc_ros.core.backbones.vit import ViT
 from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.core.decoder import DecoderLayer
 from tggbc_ros.core.folding import fold_norms
@@ -22,6 +24,8 @@ from tggbc_ros.core.model import StreamPETR
 from tggbc_ros.core.position import CONE_SIZE, PositionEmbedding, Rays
 from tggbc_ros.core.queries import Queries, QueryBuilder
 from tggbc_ros.core.types import AlignedMemory, Tokens
+
+_logger = logging.getLogger(__name__)
 
 PRECISIONS = ("fp32", "fp16", "int8")
 """Of the encoder; the rest is float32 always. int8 begins as the float32 graph (export/quantisation.py)."""
@@ -50,8 +54,9 @@ class Encoder(nn.Module):
 
     def __init__(self, network: StreamPETR, precision: str) -> None:
         super().__init__()
-        if getattr(network.backbone, "gates", ()):
-            raise ValueError("a backbone with gates cannot be exported: how much it computes depends on the images")
+        if isinstance(network.backbone, ViT) and network.backbone.gates:
+            _logger.warning("the backbone's gates are not exported: all tokens pass, and token_rate stays 1.0")
+            network.backbone.add_gates(())
         fold_norms(network.backbone.eval())
         fold_norms(network.neck.eval())
         for module in network.backbone.modules():

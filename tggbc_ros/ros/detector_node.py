@@ -32,6 +32,7 @@ from tggbc_ros import backends
 from tggbc_ros.core import start
 from tggbc_ros.core.config import model_config
 from tggbc_ros.core.detector import Detector, Network
+from tggbc_ros.core.token_rate import expect_gates
 from tggbc_ros.core.warm_up import warm_up
 from tggbc_ros.ros import calibration_file, param_node, param_start, params
 from tggbc_ros.ros.calibration_file import CameraCalibration
@@ -136,6 +137,7 @@ class DetectorNode(LifecycleNode):
                     settings.allow_random_weights,
                 ).result()
                 start.expect_rig(network.gate, configs[0], len(settings.camera_names), "parameter camera_names")
+                expect_gates(network, configs[0])
                 warmed_up_s = own.submit(warm_up, network, settings.camera_names, *configs).result()
             self._outputs = Outputs(self, model, settings.camera_names)
         except (ValueError, OSError, ImportError, RuntimeError, MemoryError, FloatingPointError) as error:
@@ -235,6 +237,7 @@ class DetectorNode(LifecycleNode):
             if self._detector is not None:
                 gate, cameras = self._detector.network.gate, len(wanted.camera_names)
                 start.expect_rig(gate, wanted.pruning(), cameras, "parameter camera_names")
+                expect_gates(self._detector.network, wanted.pruning())
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)

@@ -158,6 +158,7 @@ class FrameLine:
         head = convert.header(images.reference_ns, settings.output_frame)
         self._outputs.publish_boxes(transform_boxes(geometry.lidar2output, boxes), head)
         self._outputs.publish_kept_keys(step.kept, frame.rig.names, head, step.started)
+        self._outputs.publish_kept_tokens(step.tokens, frame.rig.names, head)
         options = OverlayOptions(settings.overlay_width, settings.overlay_kept_keys)
         self._outputs.overlay.offer(Scene(frame, boxes, step.kept, head, options, step.started))
         watch.lap("publish")

@@ -130,6 +130,12 @@ class Settings:
         span=(0.0, 1.0),
         live=True,
     )
+    token_rate: float = parameter(
+        PruningConfig.token_rate,
+        "Share of image tokens that pass the gated blocks of a vision transformer with gates; 1.0: all of them.",
+        span=(0.0, 1.0),
+        live=True,
+    )
     prune_schedule: str = parameter(
         PruningConfig.schedule,
         "once: trim after the first layer; gradual: in even steps after prune_layers; ratios: as prune_ratios says.",
@@ -306,6 +312,7 @@ class Settings:
             schedule=self.prune_schedule,
             ratios=self.prune_ratios,
             reactivate=self.prune_reactivate,
+            token_rate=self.token_rate,
             keep=self._keep(),
             carry=CarryConfig(self.carry_ratio, self.carry_refresh),
             start=StartConfig(self.start_ratio, self.gate_explore),

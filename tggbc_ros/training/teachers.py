@@ -30,7 +30,8 @@ def teacher_from(
     """The network of a checkpoint, with its features of all frames where they pay and are not too many.
 
     seen: how many frames the run will show it; fewer than the table has are not worth a pass over all, but features
-    that are there are used. folder: where they lie, which runs on one table may share. Raises ValueError where the file does not fit the model.
+    that are there are used. folder: where they lie, which runs on one table may share. Raises ValueError where the file
+    does not fit the model.
     """
     net = Net(fitting(model, file))
     begin_from(net, file)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -133,6 +135,19 @@ def test_pruning_says_what_was_kept() -> None:
     assert (values["keep_ratio"], values["keep_ratio_used"], values["keys"]) == ("0.5", "0.1250", "100 25")
     assert (values["keep_mode"], values["voters"]) == ("fixed", "7")
     assert pruning_status(PruningConfig(), None).level == OK
+
+
+def test_pruning_says_which_tokens_passed() -> None:
+    config, report = PruningConfig(token_rate=0.5), step(feasible=True)
+    tokens = np.zeros((2, 200), dtype=np.bool_)
+    tokens[0, :140], tokens[1, :70] = True, True
+    status = pruning_status(config, dataclasses.replace(report, token_rate=0.5, tokens=tokens))
+    values = {pair.key: pair.value for pair in status.values}
+    assert (values["token_rate"], values["token_rate_used"]) == ("0.5", "0.5250")
+    assert values["tokens"] == "0.700 0.350"
+    assert "token_rate" not in {pair.key for pair in pruning_status(PruningConfig(), report).values}
+    none_yet = {pair.key: pair.value for pair in pruning_status(config, None).values}
+    assert none_yet["token_rate_used"] == "no set yet"
 
 
 def test_pruning_warns_of_a_budget_out_of_reach() -> None:

@@ -5,6 +5,7 @@ Windows, rotary positions, SwiGLU. Parameter names are those of the published we
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,7 +16,7 @@ from torch import nn
 
 from tggbc_ros.core.backbones.packed import pack
 from tggbc_ros.core.backbones.windows import Windows, cut
-from tggbc_ros.core.gates import Gate, kept
+from tggbc_ros.core.gates import Decisions, Gate, kept, kept_above, margin_of
 
 EPSILON = 1e-6
 GRID = 14
@@ -194,10 +195,25 @@ class ViT(nn.Module):
         """[B, 3, H, W] -> the map at the patches' stride, [B, width, H / patch, W / patch]."""
         if self.training and self.gates:
             raise NotImplementedError("gates decide here and cannot learn: gated_learning.learn is what trains them")
-        x = self.embed(images)
+        found, _ = self.decide(images)
+        return found
+
+    def decide(self, images: torch.Tensor, shift: float = 0.0) -> tuple[tuple[torch.Tensor], Decisions | None]:
+        """As `forward`, and what the gates decided, whose margins ``shift`` is added to.
+
+        None where none was asked: there are no gates, or the shift is infinite, by which all tokens pass.
+        """
+        x, margins, keeps = self.embed(images), [], []
         for index, windows in enumerate(self.windows(x)):
-            x = self.run_block(index, x, windows, self.keep(index, x))
-        return (x.permute(0, 3, 1, 2),)
+            keep = None
+            if shift < math.inf and str(index) in self.gates:
+                margin = margin_of(self.gates[str(index)](x))
+                keep = kept_above(margin.flatten(1), shift).view_as(margin)
+                margins.append(margin)
+                keeps.append(keep)
+            x = self.run_block(index, x, windows, keep)
+        decisions = Decisions(torch.stack(margins), torch.stack(keeps)) if margins else None
+        return (x.permute(0, 3, 1, 2),), decisions
 
     def add_gates(self, blocks: Iterable[int]) -> None:
         """Gates before these blocks, in place of those there were; raises where there is no such block."""

@@ -265,6 +265,11 @@ def pruning_status(pruning: PruningConfig, last: StepReport | None) -> Diagnosti
     values |= {"keep_ratio": pruning.keep_ratio, "carry_ratio": pruning.carry.ratio}
     if pruning.start.active:
         values |= {"start_ratio": pruning.start.ratio, "started_by": _started_by(last)}
+    if pruning.token_rate < 1.0:
+        shares = () if last is None else last.token_shares
+        used = "no set yet" if last is None else f"{last.token_rate_used:.4f}"
+        values |= {"token_rate": pruning.token_rate, "token_rate_used": used}
+        values["tokens"] = " ".join(f"{share:.3f}" for share in shares)
     if keep.mode == "budget":
         values |= {"latency_budget_ms": keep.budget_ms, "latency_budget_of": keep.budget_of}
     if last is None:

@@ -19,6 +19,7 @@ from visualization_msgs.msg import MarkerArray
 from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.core.types import Boxes3D
 from tggbc_ros.drawing.kept_keys import kept_mosaic
+from tggbc_ros.drawing.kept_tokens import tokens_mosaic
 from tggbc_ros.drawing.palette import load_palette
 from tggbc_ros.msg import BoundingBox3DArray, FrameReport
 from tggbc_ros.ros import convert
@@ -49,9 +50,10 @@ class Outputs:
         self._detections = self._advertise(Detection3DArray, "~/detections")
         self._markers = self._advertise(MarkerArray, "~/markers")
         self._kept_keys = self._advertise(Image, "~/kept_keys")
+        self._kept_tokens = self._advertise(Image, "~/kept_tokens")
         self._report = self._advertise(FrameReport, "~/report")
         self.overlay = OverlayTopics(self._advertise, model, self._palette, cameras)
-        own = (self._boxes, self._detections, self._markers, self._kept_keys, self._report)
+        own = (self._boxes, self._detections, self._markers, self._kept_keys, self._kept_tokens, self._report)
         self._all = (*own, *self.overlay.publishers)
 
     def _advertise(self, kind: type, topic: str) -> Publisher:
@@ -85,14 +87,21 @@ class Outputs:
     ) -> None:
         """What became of every cell's key, as a mono8 mosaic, where someone listens; cells as in `StepReport`."""
         if self._kept_keys.get_subscription_count():
-            picture = kept_mosaic(kept, cameras, self._feature_size, started)
-            height, width = picture.shape
-            data = array.array("B", picture.tobytes())
-            self._kept_keys.publish(
-                Image(header=head, height=height, width=width, encoding="mono8", step=width, data=data)
-            )
+            self._kept_keys.publish(mono8(kept_mosaic(kept, cameras, self._feature_size, started), head))
+
+    def publish_kept_tokens(self, tokens: npt.NDArray[np.bool_] | None, cameras: Sequence[str], head: Header) -> None:
+        """Which cells passed each gated block, as mono8 mosaics, where someone listens; tokens as in `StepReport`."""
+        if self._kept_tokens.get_subscription_count():
+            self._kept_tokens.publish(mono8(tokens_mosaic(tokens, cameras, self._feature_size), head))
 
     def publish_report(self, report: FrameReport, arrival_s: float) -> None:
         """The report, its latency counted from ``arrival_s`` (monotonic clock) to now."""
         report.latency_ms = (time.monotonic() - arrival_s) * 1e3
         self._report.publish(report)
+
+
+def mono8(picture: npt.NDArray[np.uint8], head: Header) -> Image:
+    """A picture [rows, columns] as a message."""
+    height, width = picture.shape
+    data = array.array("B", picture.tobytes())
+    return Image(header=head, height=height, width=width, encoding="mono8", step=width, data=data)
