@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from bench.padded_windows import padded_block
-from tggbc_ros.core.backbones import build_backbone
+from tggbc_ros.core.backbones import build_backbone, packed
+from tggbc_ros.core.backbones.gated_learning import Masked
 from tggbc_ros.core.backbones.vit import SHAPES, ViT, ViTShape
 from tggbc_ros.core.config import MODELS
 from tggbc_ros.core.model import StreamPETR
@@ -146,6 +147,19 @@ class TestGates:
         assert torch.equal(passed[~keep], x[~keep])
         alone = torch.where(keep[0, ..., None], x[0], 7.0)[None]
         torch.testing.assert_close(block.run_kept(alone, windows, keep[:1])[0, 2, 2], passed[0, 2, 2])
+
+    @pytest.mark.parametrize("small", [0, 1000])
+    def test_windows_one_by_one_and_at_once_are_the_masked_network(
+        self, small: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(packed, "SMALL", small)
+        backbone = network()
+        x = backbone.embed(images(80, 112))
+        keep = torch.rand(2, 5, 7, generator=torch.Generator().manual_seed(5)) < 0.6
+        for index in (0, 1):
+            windows, block = backbone.windows(x)[index], backbone.blocks[index]
+            passed, masked = block.run_kept(x, windows, keep), block(x, Masked(windows, keep))
+            torch.testing.assert_close(passed[keep], masked[keep], rtol=0, atol=1e-5)
 
     def test_a_gate_decides_before_its_block_for_each_image_by_itself(self) -> None:
         backbone = network()
