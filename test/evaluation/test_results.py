@@ -78,9 +78,10 @@ def test_files_hold_the_same_rows(tmp_path: Path) -> None:
 def test_table_says_what_was_not_scored() -> None:
     lines = table([result_row(MEASURED, SCORE), result_row(Pass(keep_ratio=1.0), SCORE)]).splitlines()
     assert lines[0].split() == [
-        "keep_ratio", "mAP", "NDS", "mATE", "mASE", "mAOE", "mAVE", "mAAE", "keys_kept", "decoder_ms", "frame_ms",
+        "keep_ratio", "mAP", "NDS", "mATE", "mASE", "mAOE", "mAVE", "mAAE", "keys_kept", "tokens",
+        "encode_ms", "decoder_ms", "frame_ms",
     ]  # fmt: skip
-    assert " ".join(lines[1].split()) == "0.300 0.420 0.500 0.600 0.300 0.500 0.900 0.200 31 5.000 11"
+    assert " ".join(lines[1].split()) == "0.300 0.420 0.500 0.600 0.300 0.500 0.900 0.200 31 - - 5.000 11"
     assert lines[2].split()[-3:] == ["-", "-", "-"]
     assert lines[5].split() == ["keep_ratio", *CLASS_NAMES]
     assert lines[-2].startswith("no ground truth of trailer: AP 0 and errors of 1")

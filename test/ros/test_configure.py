@@ -67,6 +67,24 @@ def test_a_gate_of_this_rig_is_used_when_it_is_asked_for(make_node: Callable[[Lo
     assert node.set_parameters_atomically(fewer).successful
 
 
+def test_fewer_tokens_are_refused_where_there_are_no_gates(
+    make_node: Callable[[Load], DetectorNode], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one line, live and while it is configured; a rate that is none, always."""
+    lines: list[str] = []
+    node = make_node(tiny)
+    monkeypatch.setattr(node.get_logger(), "fatal", lines.append)
+    assert node.trigger_configure() == SUCCESS
+    said = "token_rate is 0.5, expected 1.0: the network has no gates that could leave tokens out"
+    for rate, reason in ((0.5, said), (0.0, "token_rate is 0.0, expected a number in (0, 1]")):
+        refused = node.set_parameters_atomically([Parameter("token_rate", value=rate)])
+        assert not refused.successful and refused.reason == reason
+    assert node.trigger_cleanup() == SUCCESS
+    assert node.set_parameters_atomically([Parameter("token_rate", value=0.5)]).successful
+    assert node.trigger_configure() == FAILURE
+    assert lines == [f"cannot configure: {said}"]
+
+
 def tiny(*_: object) -> Any:
     return load_network("torch", TINY, None, "cpu", True)
 

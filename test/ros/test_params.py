@@ -53,6 +53,7 @@ def test_defaults_are_the_cores_own() -> None:
         "carry_refresh",
         "start_ratio",
         "gate_explore",
+        "token_rate",
         "score_threshold",
         "memory_interval_s",
         "pause_without_subscribers",
