@@ -15,7 +15,7 @@ from golden_net import GROUPS, NORMS, GoldenNet
 from squares_world import TINY, make_table
 from torch import nn
 
-from tggbc_ros.compress import layout
+from tggbc_ros.compress import layout, score
 from tggbc_ros.compress.cutting import Cut
 from tggbc_ros.compress.importance import totals
 from tggbc_ros.compress.score import Loss, Probe, detection_loss, measure, score_split
@@ -118,9 +118,10 @@ def test_frames_without_objects_are_counted_and_nothing_is_changed() -> None:
     table = replace(table, object_start=objects)
     net = network(table)
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    seen: list[None] = []
-    scores = score_split(net, table, replace(CONFIG, batch=1), 6, CPU, lambda: seen.append(None))
-    assert (scores.batches, scores.without_objects, scores.not_finite) == (2, 4, 0) and len(seen) == 6
+    seen: list[int] = []
+    scores = score_split(net, table, replace(CONFIG, batch=1), 6, CPU, seen.append)
+    assert (scores.batches, scores.without_objects, scores.not_finite) == (2, 4, 0)
+    assert seen == [0, *[1] * 6]
     assert all(np.isfinite(each).all() and (each >= 0).all() and each.any() for each in scores.importance.values())
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     again = score_split(network(table), table, replace(CONFIG, batch=1), 6, CPU)
@@ -179,3 +180,27 @@ def test_a_channel_that_is_zero_already_scores_zero() -> None:
     total = totals(scores.importance, Probe.of(net.detector.backbone).groups)
     alive = set(np.flatnonzero(total["layer2"]).tolist())
     assert alive and alive <= {0, 2, 3}
+
+
+def test_scoring_that_was_stopped_goes_on_to_the_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score, "SAVE_S", 0.0)
+    table, partial = make_table(2, 4), tmp_path / "scores.partial"
+
+    whole = score_split(network(table), table, replace(CONFIG, batch=1), 5, CPU)
+
+    def stop(count: int) -> None:
+        done.append(count)
+        if sum(done) == 3:
+            raise KeyboardInterrupt
+
+    done: list[int] = []
+    with pytest.raises(KeyboardInterrupt):
+        score_split(network(table), table, replace(CONFIG, batch=1), 5, CPU, stop, partial)
+    assert partial.is_file()
+    done = []
+    again = score_split(network(table), table, replace(CONFIG, batch=1), 5, CPU, done.append, partial)
+    assert done == [2, 1, 1, 1], "what the third batch came to was not kept yet"
+    assert not partial.exists()
+    assert again.batches == whole.batches
+    for name, importance in whole.importance.items():
+        np.testing.assert_array_equal(again.importance[name], importance)

@@ -7,8 +7,11 @@ head, guided looks) is no part of it. Norms keep their statistics. Scores need g
 from __future__ import annotations
 
 import dataclasses
+import os
+import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,6 +24,7 @@ from tggbc_ros.training.frames import FrameTable
 from tggbc_ros.training.objectives import Losses
 from tggbc_ros.training.tasks import Net, StreamTask, TaskConfig
 
+SAVE_S = 10.0
 TERMS = ("class", "box", "dn_class", "dn_box")
 
 Loss = torch.Tensor | None
@@ -69,28 +73,49 @@ class Probe:
         return [each for parameters in self._parameters.values() for each in parameters]
 
 
-def measure(probe: Probe, losses: Iterable[Loss], done: Callable[[], object] | None = None) -> Scores:
+@dataclass
+class Sums:
+    """What batches came to so far. total: of each layer's importance [C]; the others as in `Scores`."""
+
+    total: dict[str, Array] = field(default_factory=dict)
+    batches: int = 0
+    without_objects: int = 0
+    not_finite: int = 0
+
+    @property
+    def seen(self) -> int:
+        """Batches, whether they count or not."""
+        return self.batches + self.without_objects + self.not_finite
+
+    def scores(self) -> Scores:
+        """Raises ValueError where no batch counts."""
+        if not self.batches:
+            empty, wrong = self.without_objects, self.not_finite
+            raise ValueError(f"no batch gave scores: {empty} without an object, {wrong} with NaN or infinite scores")
+        mean = {name: value / self.batches for name, value in self.total.items()}
+        return Scores(mean, self.batches, self.without_objects, self.not_finite)
+
+
+def measure(
+    probe: Probe, losses: Iterable[Loss], done: Callable[[], object] = lambda: None, sums: Sums | None = None
+) -> Scores:
     """The importance over batches whose losses come one by one; ``done`` is called after each.
 
-    Batches that say nothing, and those whose loss or scores are not finite, are counted and passed over. Raises
-    ValueError where none is left.
+    sums: what other batches came to before, and these with them. Batches that say nothing, and those whose loss or
+    scores are not finite, are counted and passed over. Raises ValueError where none is left.
     """
-    total: dict[str, Array] = {}
-    count = empty = wrong = 0
+    sums = Sums() if sums is None else sums
     for loss in losses:
         shares = None if loss is None else _shares(probe, loss)
         if loss is None:
-            empty += 1
+            sums.without_objects += 1
         elif shares is None:
-            wrong += 1
+            sums.not_finite += 1
         else:
-            count += 1
-            total = {name: total.get(name, 0.0) + share for name, share in shares.items()}
-        if done is not None:
-            done()
-    if not count:
-        raise ValueError(f"no batch gave scores: {empty} without an object, {wrong} with NaN or infinite scores")
-    return Scores({name: value / count for name, value in total.items()}, count, empty, wrong)
+            sums.batches += 1
+            sums.total = {name: sums.total.get(name, 0.0) + share for name, share in shares.items()}
+        done()
+    return sums.scores()
 
 
 def score_split(
@@ -99,28 +124,69 @@ def score_split(
     config: TaskConfig,
     batches: int,
     device: torch.device,
-    done: Callable[[], object] | None = None,
+    done: Callable[[int], object] = lambda count: None,
+    partial: Path | None = None,
 ) -> Scores:
     """The importance of the channels of a detector's backbone on so many batches of parallel streams of scenes.
 
-    config: batch size, seed, noise and weights of the losses, as in training. The network is in evaluation mode
-    afterwards, and its parameters ask for no gradients.
+    config: batch size, seed, noise and weights of the losses, as in training. done: called with how many batches are
+    done now. partial: a file that what was summed so far is kept in, every `SAVE_S`, and taken up from, to the bit; it
+    is the caller's to know that it is of the same network, frames and settings, and gone at the end. The network is in
+    evaluation mode afterwards, and its parameters ask for no gradients.
     """
     if batches < 1:
         raise ValueError(f"batches is {batches}, expected at least 1")
+    task = _task(net, table, config, device)
+    sums = Sums()
+    if partial is not None and partial.is_file():
+        state = torch.load(partial, map_location="cpu", weights_only=True)
+        task.restore(state.pop("task"))
+        state["total"] = {name: each.numpy() for name, each in state["total"].items()}
+        sums = Sums(**state)
+    done(sums.seen)
+    saved_s = time.monotonic()
+
+    def after_batch() -> None:
+        nonlocal saved_s
+        done(1)
+        if partial is not None and time.monotonic() - saved_s > SAVE_S:
+            _save(partial, sums, task)
+            saved_s = time.monotonic()
+
     probe = Probe.of(net.eval().requires_grad_(False).detector.backbone)
     try:
-        return measure(probe, detection_losses(net, table, config, batches, device), done)
+        scores = measure(probe, _losses(task, sums.seen, batches), after_batch, sums)
     finally:
         net.requires_grad_(False)
+    if partial is not None:
+        partial.unlink(missing_ok=True)
+    return scores
 
 
 def detection_losses(
     net: Net, table: FrameTable, config: TaskConfig, batches: int, device: torch.device
 ) -> Iterable[Loss]:
     """The loss that scores are of, batch by batch; None for one whose frames hold no object."""
-    task = StreamTask(net, table, dataclasses.replace(config, guidance=0.0), device)
-    for step, frames in zip(range(batches), task.batches(0), strict=False):
+    return _losses(_task(net, table, config, device), 0, batches)
+
+
+def _task(net: Net, table: FrameTable, config: TaskConfig, device: torch.device) -> StreamTask:
+    return StreamTask(net, table, dataclasses.replace(config, guidance=0.0), device)
+
+
+def _save(path: Path, sums: Sums, task: StreamTask) -> None:
+    state = vars(sums) | {"total": {name: torch.from_numpy(each) for name, each in sums.total.items()}}
+    unfinished = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        torch.save(state | {"task": task.state()}, unfinished)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _losses(task: StreamTask, first: int, batches: int) -> Iterable[Loss]:
+    table = task.table
+    for step, frames in zip(range(first, batches), task.batches(first), strict=False):
         loss = _loss(task, frames, step, batches)
         if not torch.isfinite(loss):
             task.memory = None  # what a poisoned frame left there would poison all that follow

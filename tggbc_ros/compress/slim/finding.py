@@ -10,7 +10,7 @@ import torch
 
 from tggbc_ros.compress.latency.measure import measured
 from tggbc_ros.compress.score import score_split
-from tggbc_ros.compress.slim.context import Context, bar, each
+from tggbc_ros.compress.slim.context import Context, bar
 from tggbc_ros.compress.slim.ledger import Job
 from tggbc_ros.compress.slim.networks import write_cut
 from tggbc_ros.compress.slim.scores_file import MeasuredOn, write_scores
@@ -51,6 +51,7 @@ def measuring(context: Context) -> Job:
 def scoring(context: Context) -> Job:
     """The importance of every channel."""
     given, path = context.settings, context.places.scores
+    partial = path.with_name(f"{path.name}.partial")
     depends = {"model": given.model, **place(given.train), "batches": given.batches, "batch": given.batch}
     depends |= {"seed": given.seed}
 
@@ -61,7 +62,8 @@ def scoring(context: Context) -> Job:
         begin_from(net, given.checkpoint)
         config = TaskConfig(batch=given.batch, bf16=False, seed=given.seed)
         with bar("scoring", "batch", given.batches) as shown:
-            scores = score_split(net.to(context.device), frames, config, given.batches, context.device, each(shown))
+            device = context.device
+            scores = score_split(net.to(device), frames, config, given.batches, device, shown.update, partial)
         on = MeasuredOn(
             given.model, context.weights, str(given.train.root), given.train.split, len(frames), given.batch, given.seed
         )
@@ -69,7 +71,10 @@ def scoring(context: Context) -> Job:
         passed = f"{scores.without_objects} without an object and {scores.not_finite} with NaN passed over"
         return f"{scores.batches} batches of {given.batch} frames counted, {passed}"
 
-    return Job("score", depends, {"checkpoint": given.checkpoint}, (path,), work)
+    def scrap() -> None:
+        partial.unlink(missing_ok=True)
+
+    return Job("score", depends, {"checkpoint": given.checkpoint}, (path,), work, scrap)
 
 
 def solving(context: Context) -> Job:
