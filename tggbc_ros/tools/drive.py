@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tggbc_ros.tools.drive", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     maker = commands.add_parser("make", help="write drives as a nuScenes data set")
-    maker.add_argument("--out", type=Path, required=True, help="data root; drives already in it are kept")
+    maker.add_argument("--out", type=Path, required=True, help="data root; drives of other seeds in it are kept")
     maker.add_argument("--scenes", type=int, default=1)
     maker.add_argument("--split", default="drive", help="name under which splits.json lists these scenes")
     maker.add_argument("--version", default=dataset.VERSION, help="folder of the tables (default %(default)s)")
