@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tggbc_ros.core.gates import Gate, blend, gumbel_like, kept, rate_loss, sampled
+from tggbc_ros.core.gates import Gate, blend, gumbel_like, kept, kept_above, likeliest, rate_loss, sampled
 
 
 def log_probability(*margins: float) -> torch.Tensor:
@@ -78,3 +78,24 @@ def test_the_rate_is_asked_of_the_batch_or_of_each_image() -> None:
 def test_gumbel_noise_has_its_mean() -> None:
     torch.manual_seed(0)
     assert gumbel_like(torch.zeros(100_000)).mean().item() == pytest.approx(0.5772, abs=0.02)
+
+
+def test_a_gate_that_is_sure_of_nothing_keeps_its_rate_and_the_likeliest() -> None:
+    """By the likelier answer it would keep none."""
+    noise = torch.Generator().manual_seed(0)
+    margin = 0.2 * torch.randn(4, 50, generator=noise) - 0.65  # 34 of 100 on average
+    keep = likeliest(margin, 0.0)
+    assert int(keep.sum()) == round(float(torch.sigmoid(margin).sum())) and not kept_above(margin).flatten().sum() > 20
+    assert float(margin[keep].min()) >= float(margin[~keep].max())
+    assert 150 < int(likeliest(margin, 2.0).sum()) < 170
+    assert bool(likeliest(margin, 50.0).all())
+
+
+def test_a_gate_that_is_sure_keeps_what_it_wants() -> None:
+    margin = torch.where(torch.arange(40).view(2, 20) % 3 == 0, 30.0, -30.0)
+    assert torch.equal(likeliest(margin, 0.0), margin > 0)
+
+
+def test_the_likeliest_leave_no_image_empty_and_keep_nan() -> None:
+    margin = torch.tensor([[5.0, 4.0, 3.0, 6.0], [-50.0, -60.0, -50.5, float("nan")], [-70.0, -60.0, -80.0, -90.0]])
+    assert likeliest(margin, 0.0).tolist() == [[True] * 4, [False] * 3 + [True], [False, True, False, False]]

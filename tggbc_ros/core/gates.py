@@ -53,12 +53,28 @@ def margin_of(log_probability: torch.Tensor) -> torch.Tensor:
     return log_probability[..., KEEP] - log_probability[..., SKIP]
 
 
-def kept_above(margin: torch.Tensor, shift: float = 0.0) -> torch.Tensor:
-    """Margins [B, N] -> [B, N]: true where margin + shift is above 0; a tie skips, and NaN, which knows nothing, keeps.
+def kept_above(margin: torch.Tensor) -> torch.Tensor:
+    """Margins [B, N] -> [B, N]: true where keeping is the likelier; a tie skips, and NaN, which knows nothing, keeps.
 
     No image is left empty: where all would be skipped, the likeliest token is kept.
     """
-    keep = ~(margin + shift <= 0.0)
+    return _none_empty(~(margin <= 0.0), margin)
+
+
+def likeliest(margin: torch.Tensor, shift: float) -> torch.Tensor:
+    """Margins [B, N] -> [B, N]: as many tokens as drawn decisions would keep on average, the likeliest of all images.
+
+    shift: added to each margin for the count. So a gate that learned a rate without being sure of any token keeps that
+    rate, where by the likelier answer it would keep all or none; of a gate that is sure both are the same. NaN keeps,
+    and no image is left empty.
+    """
+    known = torch.where(margin.isnan(), float("inf"), margin)
+    count = torch.sigmoid(known + shift).sum().round().long().clamp(min=1)
+    least = known.flatten().sort(descending=True).values[count - 1]
+    return _none_empty(known >= least, margin)
+
+
+def _none_empty(keep: torch.Tensor, margin: torch.Tensor) -> torch.Tensor:
     empty = ~keep.any(dim=1, keepdim=True)
     return keep | empty & F.one_hot(margin.argmax(dim=1), margin.shape[1]).bool()
 

@@ -1,7 +1,8 @@
 """How many image tokens a vision transformer's gates let through: a threshold that follows a rate from frame to frame.
 
-At 0 a gate decides as it was trained to. One shift for all gates leaves it to them which image, and which block, needs
-more: the rate is that of all gated blocks and cameras together, and a frame may have more than the one before.
+At 0 each gate keeps as many tokens as it was trained to keep, the likeliest ones (`gates.likeliest`). One shift for all
+gates leaves it to them which image, and which block, needs more: the rate is that of all gated blocks and cameras
+together, and a frame may have more than the one before.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from tggbc_ros.core.gates import Decisions
 SETTLE = 0.2
 """How much of the way to what would have held the rate in the last frame the threshold goes, frame by frame."""
 
+MOST, NEAR = 32.0, 1e-3
+"""The greatest shift, and how near to the right one is near enough, in log-probability."""
+
 
 @runtime_checkable
 class Gated(Protocol):
@@ -29,7 +33,7 @@ class Gated(Protocol):
     def encode_gated(self, images: torch.Tensor, shift: float) -> tuple[torch.Tensor, Decisions]:
         """Normalised images [1, N, 3, H, W] -> features as of ``encode``, and what the gates decided.
 
-        shift: added to every margin, by which a token is kept where it is above 0.
+        shift: added to every margin, for the count of tokens that a gate keeps.
         """
 
 
@@ -45,7 +49,7 @@ class Threshold:
 def threshold_for(before: Threshold | None, rate: float) -> Threshold | None:
     """The threshold of the next frame; None where all tokens are to pass.
 
-    The first one is the gates' own decision; a new rate is gone to at once by what the last frame told.
+    The first one is what the gates were trained for; a new rate is gone to at once by what the last frame told.
     """
     if rate >= 1.0:
         return None
@@ -60,7 +64,7 @@ def after_frame(threshold: Threshold, decisions: Decisions) -> Threshold:
     margins = margins[torch.isfinite(margins)]
     if not len(margins):
         return threshold
-    wanted = -_cut(margins, threshold.rate)
+    wanted = _shift_for(margins, threshold.rate)
     step = SETTLE if threshold.settled else 1.0
     return replace(threshold, shift=threshold.shift + step * (wanted - threshold.shift), settled=True)
 
@@ -73,8 +77,13 @@ def expect_gates(network: object, pruning: PruningConfig) -> None:
         )
 
 
-def _cut(values: torch.Tensor, share: float) -> float:
-    """Half way between the least value of the greatest ``share`` of them and the next one."""
-    ordered = values.sort(descending=True).values
-    count = min(max(round(share * len(ordered)), 1), len(ordered))
-    return float(ordered[count - 1] + ordered[min(count, len(ordered) - 1)]) / 2.0
+def _shift_for(margins: torch.Tensor, rate: float) -> float:
+    """By bisection: with how much added to them, this share of the tokens would be kept on average."""
+    low, high = -MOST, MOST
+    while high - low > NEAR:
+        middle = (low + high) / 2.0
+        if float(torch.sigmoid(margins + middle).mean()) < rate:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2.0

@@ -16,7 +16,7 @@ from torch import nn
 
 from tggbc_ros.core.backbones.packed import pack
 from tggbc_ros.core.backbones.windows import Windows, cut
-from tggbc_ros.core.gates import Decisions, Gate, kept, kept_above, margin_of
+from tggbc_ros.core.gates import Decisions, Gate, kept, kept_above, likeliest, margin_of
 
 EPSILON = 1e-6
 GRID = 14
@@ -198,17 +198,18 @@ class ViT(nn.Module):
         found, _ = self.decide(images)
         return found
 
-    def decide(self, images: torch.Tensor, shift: float = 0.0) -> tuple[tuple[torch.Tensor], Decisions | None]:
-        """As `forward`, and what the gates decided, whose margins ``shift`` is added to.
+    def decide(self, images: torch.Tensor, shift: float | None = None) -> tuple[tuple[torch.Tensor], Decisions | None]:
+        """As `forward`, and what the gates decided: each token by itself, or with a shift as `gates.likeliest` does.
 
         None where none was asked: there are no gates, or the shift is infinite, by which all tokens pass.
         """
         x, margins, keeps = self.embed(images), [], []
         for index, windows in enumerate(self.windows(x)):
             keep = None
-            if shift < math.inf and str(index) in self.gates:
+            if shift != math.inf and str(index) in self.gates:
                 margin = margin_of(self.gates[str(index)](x))
-                keep = kept_above(margin.flatten(1), shift).view_as(margin)
+                flat = margin.flatten(1)
+                keep = (kept_above(flat) if shift is None else likeliest(flat, shift)).view_as(margin)
                 margins.append(margin)
                 keeps.append(keep)
             x = self.run_block(index, x, windows, keep)
