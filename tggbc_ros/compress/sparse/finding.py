@@ -145,7 +145,8 @@ def pruning(context: Context) -> Job:
                 "order": given.order, "repair": given.repair, "kept": round(said["left"]["weights"], 6),
                 "frames": len(context.moments), "summed": said["summed"], "joint": joint}  # fmt: skip
         write(network, places.pruned, [*history_of(given.checkpoint), step], given.checkpoint)
-        return f"distortion {joint:.4g} all in all, layer by layer {said['summed'] or float('nan'):.4g}"
+        alone = "" if said["summed"] is None else f", layer by layer {said['summed']:.4g}"
+        return f"distortion {joint:.4g} all in all{alone}"
 
     reads = {"dense network": given.checkpoint, "kept": places.kept}
     return Job(f"{given.name}/prune", depends, reads, (places.pruned,), work)
