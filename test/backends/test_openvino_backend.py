@@ -15,6 +15,7 @@ from tggbc_ros.backends import load_network, openvino_backend
 from tggbc_ros.backends.exported import ExportedNetwork, Run, _run_layer
 from tggbc_ros.backends.gauge import EVERY
 from tggbc_ros.backends.torch_backend import TorchNetwork
+from tggbc_ros.core.config import MODELS
 from tggbc_ros.core.detector import Calibrated
 from tggbc_ros.evaluation.parity import compare, keep_ratios
 from tggbc_ros.export.manifest import ExportError, read
@@ -106,6 +107,12 @@ def test_a_cpu_without_bfloat16_is_told_so(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(openvino, "Core", Core)
     with pytest.raises(ValueError, match=r"^backend openvino_bf16 needs a CPU that computes in bfloat16.*FP32, INT8"):
         load_network("openvino_bf16", TINY, None, "cpu", allow_random_weights=True)
+
+
+@pytest.mark.parametrize("name", ["demo_vit", "vit_l_800"])
+def test_bfloat16_of_a_vision_transformer_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"openvino_bf16 does not run {name}: .*; openvino, or torch_bf16, does"):
+        openvino_backend.load(MODELS[name], None, "cpu", "bf16")
 
 
 def test_an_encoder_in_int8_is_near_and_the_head_is_not_touched(tiny_export: Path, tiny_int8_export: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from tggbc_ros.backends.cpu import DOT_PRODUCTS, dot_products
 from tggbc_ros.backends.exported import ExportedNetwork, GraphIO, find_export
+from tggbc_ros.core.backbones.vit import SHAPES as VISION_TRANSFORMERS
 from tggbc_ros.core.config import ModelConfig
 from tggbc_ros.export.manifest import ExportError, GraphFile
 
@@ -67,6 +68,11 @@ def load(model: ModelConfig, checkpoint: Path | None, device: str, precision: st
     is the export's. Raises ImportError or ValueError, in one line, where the library is not there, the device is not
     the CPU or cannot compute so, and ExportError for a damaged or another export.
     """
+    if precision == "bf16" and model.backbone in VISION_TRANSFORMERS:
+        raise ValueError(
+            f"backend openvino_bf16 does not run {model.name}: it was seen to put a transformer's features off by "
+            "three quarters; openvino, or torch_bf16, does"
+        )
     core = open_core(device, precision)
     folder, manifest = find_export(model, checkpoint, {"bf16": "fp32"}.get(precision, precision))
     if manifest.precision == "int8":
