@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "training": {"core", "data", "training"},
     "evaluation": {"core", "backends", "data", "drawing", "evaluation"},
     "compress": {"core", "backends", "data", "drawing", "training", "evaluation", "export", "ros", "compress"},
+    "fleet": {"core", "backends", "compress", "data", "evaluation", "ros", "fleet"},
     "showcase": {"core", "data", "drawing", "evaluation", "ros", "showcase"},
     "mmdet3d_plugin": {"core", "data", "training", "mmdet3d_plugin"},
     "tools": {
@@ -48,6 +49,7 @@ MAY_IMPORT = {
         "training",
         "evaluation",
         "export",
+        "fleet",
         "showcase",
         "msg",
         "mmdet3d_plugin",
@@ -71,6 +73,7 @@ CORE_EXCEPTIONS = {"core/preprocess.py": {"PIL"}, "core/checkpoint.py": {"safete
 CORE_EXCEPTIONS["core/network_file.py"] = {"safetensors"}
 IMPORTED_WHERE_USED = {"cv_bridge", "message_filters", "mmdet3d", "nuscenes", "onnxruntime", "tensorrt", "tf2_ros"}
 IMPORTED_WHERE_USED |= {"mmcv", "mmdet", "mmengine", "nncf", "onnx", "onnxscript", "openvino", "vision_msgs"}
+IMPORTED_WHERE_USED |= {"pyarrow", "ray"}
 IS_ONE_THEMSELVES = {"mmdet3d_plugin"}  # whoever imports it asks for what it plugs into
 # Module -> distribution, where a ROS 2 installation has the module from apt and nothing says whose it is.
 WITHOUT_OWNER = {"cv2": "opencv-python-headless"}

@@ -38,7 +38,7 @@ Run = Callable[..., int]
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("drive")
-    scenes = [dataset.write_scene(root, 5, number, DRIVE, lambda: None) for number in range(2)]
+    scenes = [dataset.write_scene(root, 5, number, DRIVE, lambda: None) for number in range(3)]
     dataset.write_tables(root, "v1.0-test", "some", scenes)
     return root
 
@@ -111,6 +111,18 @@ def test_one_command_makes_a_slim_network_that_runs_and_says_what_it_came_to(
     }
     assert said.splitlines()[-1].startswith("all ")
     assert run() == 0
+    assert done(capsys.readouterr().out) == []
+
+
+def test_a_judge_in_int8_scores_exports_of_the_dense_and_of_the_slim_network(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(judge="openvino_int8") == 0
+    made = done(capsys.readouterr().out)
+    assert {"dense/int8", "mdp_0.6/int8", "dense/accuracy", "mdp_0.6/accuracy"} <= set(made)
+    accuracy = json.loads((tmp_path / "out" / "runs" / "mdp_0.6" / "accuracy.json").read_text())
+    assert accuracy["backend"] == "openvino_int8"
+    assert run(judge="openvino_int8") == 0
     assert done(capsys.readouterr().out) == []
 
 

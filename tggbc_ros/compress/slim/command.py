@@ -163,16 +163,17 @@ def _stages(context: Context, ledger: Ledger) -> dict[str, Callable[[], None]]:
 
 def _evaluate(context: Context, ledger: Ledger) -> None:
     given, places = context.settings, context.places
-    if needs_int8(given.engine):
-        ledger.make(exporting(context, "dense", given.checkpoint, places.dense_folder))
-        ledger.make(exporting(context, given.name, places.slim, places.run))
+    judged = {"dense": (given.checkpoint, places.dense_folder), given.name: (places.slim, places.run)}
+    if given.joint:
+        judged[places.control_folder.name] = places.control, places.control_folder
+    timed = ("dense", given.name) if needs_int8(given.engine) else ()
+    for who, (weights, folder) in judged.items():
+        if who in timed or (given.held_out and needs_int8(given.judge)):
+            ledger.make(exporting(context, who, weights, folder))
     ledger.make(timing(context))
     if given.held_out is None:
         print("evaluate: no --val-split, so accuracy is not judged")
         return
-    judged = {"dense": (given.checkpoint, places.dense_folder), given.name: (places.slim, places.run)}
-    if given.joint:
-        judged[places.control_folder.name] = places.control, places.control_folder
     for who, (weights, folder) in judged.items():
         ledger.make(scoring_on(context, who, weights, folder, given.held_out, given.judge))
 

@@ -80,20 +80,21 @@ def _recipe(context: Context) -> Tuning:
 
 
 def scoring_on(context: Context, who: str, weights: Path, folder: Path, held: Where, backend: str) -> Job:
-    """Official scores of a network on held-out frames."""
+    """Official scores of a network on held-out frames; of its export where the backend runs no other."""
     path = folder / "accuracy.json"
+    export = folder / EXPORT if needs_int8(backend) else None
 
     def work() -> str:
         out = Held.out(held.root, held.version, held.split)
         with bar(f"{who} on {held.split}", "frame", len(out)) as shown:
-            row = out.score(context.model, weights, context.settings.device, folder, each(shown), backend)
+            row = out.score(context.model, export or weights, context.settings.device, folder, each(shown), backend)
         found = {name: row[name] for name in SCORES}
         found |= {name: value for name, value in row.items() if name.startswith(("AP_", "objects_"))}
         write_json(path, {"format": ACCURACY, "backend": backend, **place(held), **found})
         return f"mAP {row['mAP']:.4f}, NDS {row['NDS']:.4f} on {row['samples']} frames"
 
     depends = {**place(held), "backend": backend}
-    return Job(f"{who}/accuracy", depends, {"network": weights}, (path,), work)
+    return Job(f"{who}/accuracy", depends, {"network": export / FILE_NAME if export else weights}, (path,), work)
 
 
 def exporting(context: Context, name: str, weights: Path, folder: Path) -> Job:
