@@ -1,7 +1,7 @@
 """Budgets kept: encoders that the exact program chose within a latency budget, predicted against measured, in turns.
 
 python -m bench.slim_budgets --model r50_704 --engine openvino_int8 [--table FILE.json] [--budgets 0.7 0.55 0.4]
-    [--seeds 1] [--threads N]
+    [--seeds 1] [--step N] [--threads N]
 
 For shapes whose weights are not at hand: a channel's importance is drawn (log-normal, one draw a seed), an encoder's
 weights are noise; neither changes how long a layer takes. The dense encoder takes its turn, too; a budget is a share of
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         torch.set_num_threads(options.threads)
     model = MODELS[options.model]
     path = options.table or Path("out") / f"latency_{options.model}_{options.engine}.json"
-    table = measured(model, options.engine, path)
+    table = measured(model, options.engine, path, options.step)
     chosen = [(seed, budget, *_chosen(table, seed, budget)) for seed in options.seeds for budget in options.budgets]
     times = encoder_times_ms(
         open_engine(options.engine, model, table.setting.cameras), [table.shape, *(each[2] for each in chosen)]
@@ -131,6 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--model", choices=list(MODELS), required=True)
     add("--engine", choices=list(ENGINES), required=True)
     add("--table", type=Path, metavar="FILE.json", help="of tools.compress latency (measured, if it is not there)")
+    add("--step", type=int, metavar="N", help="channels between two of its widths (as compress latency's)")
     add("--budgets", type=float, nargs="+", default=[0.7, 0.55, 0.4], metavar="SHARE")
     add("--seeds", type=int, nargs="+", default=[1], help="of the importances")
     add("--threads", type=int, metavar="N", help="of the engine (default torch's own)")
