@@ -28,9 +28,10 @@ from tggbc_ros.compress import layout
 from tggbc_ros.compress.cutting import Cut, cut_shape
 from tggbc_ros.compress.score import detection_losses
 from tggbc_ros.compress.slim.context import Context
-from tggbc_ros.compress.slim.settings import Settings, Where
+from tggbc_ros.compress.slim.settings import Settings
 from tggbc_ros.compress.slim.widths import priced
 from tggbc_ros.compress.slim.widths_file import write_chosen
+from tggbc_ros.compress.splits import Where
 from tggbc_ros.core.config import MODELS, model_config
 from tggbc_ros.core.model import StreamPETR
 from tggbc_ros.training.tasks import Net, TaskConfig
@@ -126,12 +127,9 @@ def _forget(kept: dict[str, list[int]], norms: Mapping[int, str], group: Any) ->
 
 
 def _settings(given: argparse.Namespace) -> Settings:
-    model = model_config(given.model)
-    checkpoint = backends.choose_weights(model, given.checkpoint, allow_random_weights=False)
-    assert checkpoint is not None  # choose_weights raises else
     return Settings(
         model=given.model,
-        checkpoint=checkpoint,
+        checkpoint=backends.weights_file(model_config(given.model), given.checkpoint),
         train=Where(given.data, None, given.split),
         held_out=None,
         engine=given.engine,

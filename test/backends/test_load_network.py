@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tggbc_ros.backends import SHIPPED_WEIGHTS, load_network
+from tggbc_ros.backends import SHIPPED_WEIGHTS, load_network, weights_file
 from tggbc_ros.core.config import DEMO, R50_704, model_config
 from tggbc_ros.export.cache import quantised_encoder
 
@@ -48,3 +48,11 @@ def test_other_models_need_a_checkpoint_or_leave_to_be_random() -> None:
     with pytest.raises(ValueError, match="no checkpoint for model r50_704: set the parameter checkpoint"):
         load_network("torch", R50_704, None, "cpu")
     assert load_network("torch", R50_704, None, "cpu", allow_random_weights=True).weights == "RANDOM"
+
+
+def test_the_file_of_the_weights_is_the_named_one_or_the_shipped_one_and_no_export(tmp_path: Path) -> None:
+    assert weights_file(DEMO, None).name == "demo_model.safetensors"
+    with pytest.raises(ValueError, match=r"is an export: give the file with the weights"):
+        weights_file(DEMO, tmp_path)
+    with pytest.raises(ValueError, match="r50_704"):
+        weights_file(R50_704, None)

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tggbc_ros.backends import weights_file
 from tggbc_ros.core.checkpoint import sha256
-from tggbc_ros.fleet.job import Engine, names_of, print_of, weights_of
+from tggbc_ros.core.config import MODELS
+from tggbc_ros.fleet.job import Engine, names_of, print_of
 
-ENGINE = Engine("demo", None, sha256(weights_of("demo", None)), "torch", "cpu", 1, (1.0, 0.3))
+ENGINE = Engine("demo", None, sha256(weights_file(MODELS["demo"], None)), "torch", "cpu", 1, (1.0, 0.3))
 
 
 def test_a_worker_loads_the_weights_that_were_meant_and_no_others() -> None:

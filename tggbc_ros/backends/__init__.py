@@ -37,6 +37,18 @@ def as_shipped(model: ModelConfig) -> ModelConfig:
     return fitting(model, shipped) if shipped else model
 
 
+def weights_file(model: ModelConfig, checkpoint: Path | None) -> Path:
+    """The file of a network's weights: the one that is named, or the shipped one.
+
+    Raises ValueError where there is neither, or an export is named in its place.
+    """
+    found = choose_weights(model, checkpoint, allow_random_weights=False)
+    assert found is not None  # choose_weights raises else
+    if found.is_dir():
+        raise ValueError(f"checkpoint {found} is an export: give the file with the weights")
+    return found
+
+
 def load_network(
     backend: str, model: ModelConfig, checkpoint: Path | None, device: str, allow_random_weights: bool = False
 ) -> Network:

@@ -45,7 +45,7 @@ class Engine:
 
         torch.set_num_threads(self.threads)
         model = model_config(self.model)
-        file = weights_of(self.model, self.checkpoint)
+        file = backends.weights_file(model, self.checkpoint)
         if sha256(file) != self.weights:
             raise ValueError(f"{file} of this worker is sha256:{sha256(file)[:16]}, expected {self.weights[:16]}")
         return backends.load_network(self.backend, model, self.checkpoint, self.device)
@@ -54,15 +54,6 @@ class Engine:
         """What results depend on, as plain values."""
         given = asdict(self)
         return {name: given[name] for name in ("model", "weights", "backend")} | {"keep_ratios": list(self.keep_ratios)}
-
-
-def weights_of(model: str, checkpoint: Path | None) -> Path:
-    """The file of a model's weights; raises ValueError where there is none: a fleet's boxes are to mean something."""
-    found = backends.choose_weights(model_config(model), checkpoint, allow_random_weights=False)
-    assert found is not None  # choose_weights raises else
-    if found.is_dir():
-        raise ValueError(f"checkpoint {found} is an export: give the file with the weights")
-    return found
 
 
 def names_of(bags: Sequence[Path]) -> list[str]:

@@ -15,14 +15,14 @@ from tqdm import tqdm
 from tggbc_ros import backends
 from tggbc_ros.compress.values import read_object, replace_text
 from tggbc_ros.core.checkpoint import sha256
-from tggbc_ros.core.config import MODELS
+from tggbc_ros.core.config import MODELS, model_config
 from tggbc_ros.data.nuscenes.dataset import NuScenes
 from tggbc_ros.evaluation.judge import judge
 from tggbc_ros.evaluation.pass_file import from_data, joined
 from tggbc_ros.evaluation.passes import load_split
 from tggbc_ros.evaluation.results import table
 from tggbc_ros.evaluation.score import Evaluator
-from tggbc_ros.fleet.job import Engine, names_of, print_of, weights_of
+from tggbc_ros.fleet.job import Engine, names_of, print_of
 from tggbc_ros.fleet.pool import Outcome, cluster, outcomes
 from tggbc_ros.fleet.store import held, is_done, join_tables, keep
 from tggbc_ros.fleet.workers import BagWorker, SceneWorker, Where
@@ -101,7 +101,7 @@ def _run(
 
 def _engine(given: argparse.Namespace) -> Engine:
     checkpoint = given.checkpoint.resolve() if given.checkpoint else None
-    weights = sha256(weights_of(given.model, checkpoint))
+    weights = sha256(backends.weights_file(model_config(given.model), checkpoint))
     ratios = tuple(given.keep_ratio)
     return Engine(given.model, checkpoint, weights, given.backend, given.device, given.threads, ratios)
 

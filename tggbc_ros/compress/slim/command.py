@@ -18,8 +18,9 @@ from tggbc_ros.compress.slim.finishing import control, exporting, scoring_on, ti
 from tggbc_ros.compress.slim.ledger import Job, Ledger
 from tggbc_ros.compress.slim.networks import shape_of
 from tggbc_ros.compress.slim.report import reporting
-from tggbc_ros.compress.slim.settings import STAGES, Settings, Where
+from tggbc_ros.compress.slim.settings import STAGES, Settings
 from tggbc_ros.compress.slim.widths import METHODS
+from tggbc_ros.compress.splits import Where
 from tggbc_ros.compress.tuning import Tuning
 from tggbc_ros.core.config import MODELS, model_config
 
@@ -84,10 +85,7 @@ def run(given: argparse.Namespace) -> None:
 
 def _settings(given: argparse.Namespace) -> Settings:
     model = model_config(given.model)
-    checkpoint = backends.choose_weights(model, given.checkpoint, allow_random_weights=False)
-    assert checkpoint is not None  # choose_weights raises else
-    if checkpoint.is_dir():
-        raise ValueError(f"checkpoint {checkpoint} is an export: give the file with the weights")
+    checkpoint = backends.weights_file(model, given.checkpoint)
     held = Where(given.val_data or given.data, None if given.val_data else given.version, given.val_split)
     skipped = frozenset(given.skip)
     step = usual_step(shape_of(model, checkpoint))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 
 import torch
-from tqdm import tqdm
 
 from tggbc_ros.backends.torch_backend import find_device
 from tggbc_ros.compress.latency import LatencyTable, Setting, read_table
@@ -16,12 +14,11 @@ from tggbc_ros.compress.slim.places import Places
 from tggbc_ros.compress.slim.scores_file import read_scores
 from tggbc_ros.compress.slim.settings import Settings
 from tggbc_ros.compress.slim.widths import Choices
+from tggbc_ros.compress.splits import prepared
 from tggbc_ros.core.checkpoint import build_network, fitting, sha256
 from tggbc_ros.core.config import ModelConfig, model_config
 from tggbc_ros.core.shape import Shape
-from tggbc_ros.data.nuscenes.dataset import NuScenes
 from tggbc_ros.training.frames import FrameTable
-from tggbc_ros.training.prepare import prepare
 
 
 class Context:
@@ -61,21 +58,13 @@ class Context:
         """What is scored and tuned on, prepared the first time."""
         where = self.settings.train
         folder = self.places.prepared(where.split, self.model.image_size)
-        with bar(f"preparing {where.split}", "frame", hidden=folder.exists()) as shown:
-
-            def advance(done: int, total: int) -> None:
-                shown.total = total
-                shown.update(done - shown.n)
-
-            return prepare(where.root, where.split, self.model, folder, advance, where.version)
+        return prepared(where, self.model, folder)
 
     def expect_all_there(self) -> None:
         """Raise, before hours of work, where the checkpoint does not fit or a split is not there."""
         build_network(self.model, self.settings.checkpoint)
         for where in filter(None, (self.settings.train, self.settings.held_out)):
-            data = NuScenes(where.root, where.version)
-            if not data.scene_names(where.split):
-                raise ValueError(f"split {where.split!r} of {data.tables} has no scene")
+            where.expect_there()
 
     def table(self) -> LatencyTable:
         """Of latencies; raises ValueError for one of another machine, engine, size or network."""
@@ -89,17 +78,3 @@ class Context:
         """What may be chosen."""
         given = self.settings
         return Choices(self.shape, self.table(), self.scores().importance, given.step, given.keep_stem)
-
-
-def bar(what: str, unit: str, total: int | None = None, hidden: bool = False) -> tqdm:
-    """A progress bar, where somebody looks."""
-    return tqdm(total=total, desc=what, unit=unit, disable=hidden or None)
-
-
-def each(shown: tqdm) -> Callable[[], None]:
-    """Moves a bar on by one."""
-
-    def done() -> None:
-        shown.update()
-
-    return done

@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 
 from tggbc_ros import backends
-from tggbc_ros.compress.slim.context import Context, bar
+from tggbc_ros.compress.progress_bar import bar
+from tggbc_ros.compress.slim.context import Context
 from tggbc_ros.compress.slim.judging import Encode
 from tggbc_ros.compress.slim.networks import norm_frames
 from tggbc_ros.core.threads import beside

@@ -9,14 +9,15 @@ import numpy as np
 import torch
 
 from tggbc_ros.compress.latency.measure import measured
+from tggbc_ros.compress.progress_bar import bar
 from tggbc_ros.compress.score import score_split
-from tggbc_ros.compress.slim.context import Context, bar
+from tggbc_ros.compress.slim.context import Context
 from tggbc_ros.compress.slim.ledger import Job
 from tggbc_ros.compress.slim.networks import write_cut
 from tggbc_ros.compress.slim.scores_file import MeasuredOn, write_scores
-from tggbc_ros.compress.slim.settings import Where
 from tggbc_ros.compress.slim.widths import MDP, choose, priced
 from tggbc_ros.compress.slim.widths_file import read_chosen, read_cut, write_chosen
+from tggbc_ros.compress.splits import Where
 from tggbc_ros.core.checkpoint import sha256
 from tggbc_ros.training.tasks import Net, TaskConfig
 from tggbc_ros.training.weights import begin_from

@@ -10,13 +10,14 @@ from typing import Any
 
 import torch
 
-from tggbc_ros.compress.slim.context import Context, bar, each
+from tggbc_ros.compress.progress_bar import bar, each
+from tggbc_ros.compress.slim.context import Context
 from tggbc_ros.compress.slim.encoders import encoder, export_int8, needs_int8
 from tggbc_ros.compress.slim.finding import place
 from tggbc_ros.compress.slim.judging import Held, interleaved_ms, summary
 from tggbc_ros.compress.slim.ledger import Job, write_json
 from tggbc_ros.compress.slim.networks import FRAMES_AT_ONCE, norm_frames, with_new_norms, write
-from tggbc_ros.compress.slim.settings import Where
+from tggbc_ros.compress.splits import Where
 from tggbc_ros.compress.tuning import TUNING_FILE, Tuning, tune
 from tggbc_ros.core.checkpoint import build_network
 from tggbc_ros.core.network_file import history_of

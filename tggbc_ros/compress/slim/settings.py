@@ -7,18 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tggbc_ros.compress.slim.widths import METHODS
+from tggbc_ros.compress.splits import Where
 from tggbc_ros.compress.tuning import Tuning
 
 STAGES = ("measure", "score", "solve", "cut", "tune", "evaluate", "report")
-
-
-@dataclass(frozen=True)
-class Where:
-    """A split of a data set in nuScenes' v1.0 schema."""
-
-    root: Path
-    version: str | None
-    split: str
 
 
 @dataclass(frozen=True)

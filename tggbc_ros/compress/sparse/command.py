@@ -12,7 +12,6 @@ import torch
 from tggbc_ros import backends
 from tggbc_ros.compress.slim.command import times
 from tggbc_ros.compress.slim.ledger import Job, Ledger
-from tggbc_ros.compress.slim.settings import Where
 from tggbc_ros.compress.sparse.choice import COUNTED, METHODS
 from tggbc_ros.compress.sparse.context import Context
 from tggbc_ros.compress.sparse.distortion import CONFIDENCE
@@ -21,6 +20,7 @@ from tggbc_ros.compress.sparse.finishing import control, scoring_on, tuning
 from tggbc_ros.compress.sparse.pruning import ORDERS, REPAIRS
 from tggbc_ros.compress.sparse.report import reporting
 from tggbc_ros.compress.sparse.settings import CURVES, LATENCY, STAGES, Settings
+from tggbc_ros.compress.splits import Where
 from tggbc_ros.compress.tuning import Tuning
 from tggbc_ros.core.config import MODELS, model_config
 
@@ -92,10 +92,7 @@ def run(given: argparse.Namespace) -> None:
 
 def _settings(given: argparse.Namespace, target: float, method: str) -> Settings:
     model = model_config(given.model)
-    checkpoint = backends.choose_weights(model, given.checkpoint, allow_random_weights=False)
-    assert checkpoint is not None  # choose_weights raises else
-    if checkpoint.is_dir():
-        raise ValueError(f"checkpoint {checkpoint} is an export: give the file with the weights")
+    checkpoint = backends.weights_file(model, given.checkpoint)
     held = Where(given.val_data or given.data, None if given.val_data else given.version, given.val_split)
     skipped = frozenset(given.skip)
     return Settings(

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from tggbc_ros.backends.torch_backend import find_device
-from tggbc_ros.compress.slim.context import bar, each
+from tggbc_ros.compress.progress_bar import bar, each
 from tggbc_ros.compress.sparse.curves_file import Found, read_found
 from tggbc_ros.compress.sparse.folded import folded
 from tggbc_ros.compress.sparse.layers import Layer, find_layers
@@ -16,14 +16,13 @@ from tggbc_ros.compress.sparse.places import Places
 from tggbc_ros.compress.sparse.recording import Moment, Replay, record
 from tggbc_ros.compress.sparse.settings import Settings
 from tggbc_ros.compress.sparse.study import Studied, random_signs, study
+from tggbc_ros.compress.splits import prepared
 from tggbc_ros.compress.values import Floats
 from tggbc_ros.core.checkpoint import build_network, fitting, read_state_dict, sha256
 from tggbc_ros.core.config import ModelConfig, model_config
 from tggbc_ros.core.gates import Gate
 from tggbc_ros.core.model import StreamPETR
-from tggbc_ros.data.nuscenes.dataset import NuScenes
 from tggbc_ros.training.frames import FrameTable
-from tggbc_ros.training.prepare import prepare
 
 
 class Context:
@@ -80,13 +79,7 @@ class Context:
         """What is calibrated and tuned on, prepared the first time."""
         where = self.settings.train
         folder = self.places.prepared(where.split, self.model.image_size)
-        with bar(f"preparing {where.split}", "frame", hidden=folder.exists()) as shown:
-
-            def advance(done: int, total: int) -> None:
-                shown.total = total
-                shown.update(done - shown.n)
-
-            return prepare(where.root, where.split, self.model, folder, advance, where.version)
+        return prepared(where, self.model, folder)
 
     @cached_property
     def moments(self) -> list[Moment]:
@@ -125,6 +118,4 @@ class Context:
                 "differs from frame to frame; give the network without them"
             )
         for where in filter(None, (self.settings.train, self.settings.held_out)):
-            data = NuScenes(where.root, where.version)
-            if not data.scene_names(where.split):
-                raise ValueError(f"split {where.split!r} of {data.tables} has no scene")
+            where.expect_there()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tggbc_ros.compress.allocation import allocation
-from tggbc_ros.compress.slim.context import bar, each
+from tggbc_ros.compress.progress_bar import bar, each
 from tggbc_ros.compress.slim.finding import place
 from tggbc_ros.compress.slim.ledger import Job, read_json, write_json
 from tggbc_ros.compress.sparse.assembly import assemble

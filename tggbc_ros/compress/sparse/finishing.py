@@ -6,14 +6,14 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from tggbc_ros.compress.slim.context import bar, each
+from tggbc_ros.compress.progress_bar import bar, each
 from tggbc_ros.compress.slim.finding import place
 from tggbc_ros.compress.slim.finishing import ACCURACY, SCORES
 from tggbc_ros.compress.slim.judging import Held
 from tggbc_ros.compress.slim.ledger import Job, write_json
-from tggbc_ros.compress.slim.settings import Where
 from tggbc_ros.compress.sparse.context import Context
 from tggbc_ros.compress.sparse.writing import write
+from tggbc_ros.compress.splits import Where
 from tggbc_ros.compress.tuning import TUNING_FILE, Tuning, tune
 from tggbc_ros.core.checkpoint import build_network
 from tggbc_ros.core.network_file import history_of

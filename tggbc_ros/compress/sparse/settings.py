@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tggbc_ros.compress.slim.settings import Where
 from tggbc_ros.compress.sparse.choice import COUNTED, METHODS
 from tggbc_ros.compress.sparse.distortion import CONFIDENCE
 from tggbc_ros.compress.sparse.pruning import ORDERS, REPAIRS
+from tggbc_ros.compress.splits import Where
 from tggbc_ros.compress.tuning import Tuning
 
 STAGES = ("curves", "solve", "prune", "tune", "evaluate", "report")
