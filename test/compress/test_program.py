@@ -199,7 +199,7 @@ class TestCommand:
                 assert child.poll() is None
             time.sleep(1)
             child.send_signal(signal.SIGINT)
-            _, errors = child.communicate(timeout=30)
+            _, errors = child.communicate(timeout=90)  # HiGHS looks up between two steps, which a busy machine spreads
         assert child.returncode == 130
         assert errors == f"program: interrupted; {out} holds what was solved before\n"
         assert len(json.loads(out.read_text(encoding="utf-8"))) == 1

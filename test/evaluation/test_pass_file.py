@@ -25,7 +25,8 @@ def record(seed: int, count: int) -> Pass:
         np.arange(count),
     )
     found = {f"token{seed}": Detections(boxes, rng.normal(size=(4, 4)))}
-    return Pass(0.3, found, [(7, 3)], [1 / 3], [2 / 3], settings={"model": "demo"}, notes={"odd": seed})
+    lists = {item.name: [seed / 3] for item in dataclasses.fields(Pass) if item.name.endswith(("_ms", "_rates"))}
+    return Pass(0.3, found, [(7, 3)], **lists, settings={"model": "demo"}, notes={"odd": seed})
 
 
 @pytest.mark.parametrize("count", [0, 5])
@@ -49,7 +50,8 @@ def test_nothing_is_lost_on_the_way(count: int) -> None:
 def test_scenes_add_up() -> None:
     whole = joined([record(1, 2), record(2, 3)])
     assert list(whole.detections) == ["token1", "token2"]
-    assert (whole.keys, whole.notes, len(whole.frame_ms)) == ([(7, 3), (7, 3)], {"odd": 3}, 2)
+    assert (whole.keys, whole.notes) == ([(7, 3), (7, 3)], {"odd": 3})
+    assert whole.frame_ms == whole.encode_ms == whole.token_rates == [1 / 3, 2 / 3]
     other = record(3, 1)
     other.settings["model"] = "another"
     with pytest.raises(ValueError, match="expected the same"):

@@ -21,7 +21,7 @@ parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is optional: ./
 pytestmark = [pytest.mark.timeout(280), pytest.mark.usefixtures("one_thread")]
 
 MODEL = ["--model", "demo", "--keep-ratio", "1.0", "0.3"]
-TIMES = {"decoder_ms", "frame_ms"}
+TIMES = {"encode_ms", "decoder_ms", "frame_ms"}
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ from tggbc_ros.core.types import Boxes3D
 from tggbc_ros.evaluation.passes import Detections, Pass
 
 INTEGERS = ("label", "query")
-PLAIN = ("keep_ratio", "decoder_ms", "frame_ms", "latency_ms", "settings", "notes")
+PLAIN = tuple(item.name for item in dataclasses.fields(Pass) if item.name not in ("detections", "keys"))
+"""Fields that JSON has as they are."""
 
 
 def as_data(record: Pass) -> dict[str, Any]:
@@ -45,8 +46,9 @@ def joined(parts: Sequence[Pass]) -> Pass:
         if (part.keep_ratio, part.settings) != (first.keep_ratio, first.settings):
             raise ValueError(f"passes have settings {part.settings} and {first.settings}, expected the same")
         whole.detections |= part.detections
-        for name in ("keys", "decoder_ms", "frame_ms", "latency_ms"):
-            getattr(whole, name).extend(getattr(part, name))
+        for item in dataclasses.fields(Pass):
+            if isinstance(values := getattr(whole, item.name), list):
+                values.extend(getattr(part, item.name))
         for cause, count in part.notes.items():
             whole.notes[cause] = whole.notes.get(cause, 0) + count
     return whole
