@@ -270,6 +270,7 @@ def test_what_was_published_is_not_well_for_ever_once_all_cameras_are_silent(rig
         rig.wait_for_detector()
         rig.publish_until_report(0)
         ceased = "no images come, and no set was published for "
+        assert rig.spin_until(lambda: rig.diagnostic("detector: synchroniser"))
         assert rig.spin_until(lambda: ceased in rig.diagnostic("detector: synchroniser").message)
         for name in ("synchroniser", "rig", "memory", "stages", "pruning"):
             assert rig.diagnostic(f"detector: {name}").level != DiagnosticStatus.OK, name
