@@ -123,6 +123,7 @@ def _take(passes: dict[tuple[Any, ...], Pass], sample: Sample, array: Recorded, 
     if report:
         stage_ms = {stage.stage: float(stage.ms) for stage in report.message.stages}
         record.keys.append(tuple(int(count) for count in report.message.keys))
+        record.encode_ms.append(stage_ms["encode"])
         record.decoder_ms.append(stage_ms["decode"])
         record.frame_ms.append(sum(ms for stage, ms in stage_ms.items() if stage not in NODE_STAGES))
         record.latency_ms.append(float(report.message.latency_ms))
