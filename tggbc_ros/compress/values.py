@@ -7,7 +7,7 @@ import os
 import reprlib
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -125,3 +125,17 @@ def rows(read: Callable[[str, Any], Value], name: str, given: Any) -> tuple[Valu
     if not isinstance(given, list):
         raise ValueError(f"{name} is {shown(given)}, expected a list")
     return tuple(read(f"{name} of layer {place}", row) for place, row in enumerate(given))
+
+
+def expect_known(name: str, known: Sequence[str], given: Sequence[str]) -> None:
+    """Raise ValueError for the first of the given values that is not a known one."""
+    for each in given:
+        if each not in known:
+            raise ValueError(f"{name} is {each!r}, expected one of {', '.join(known)}")
+
+
+def expect_least(given: Mapping[str, float], least: Mapping[str, float]) -> None:
+    """Raise ValueError naming the first number that is below its least."""
+    for name, low in least.items():
+        if given[name] < low:
+            raise ValueError(f"{name} is {given[name]}, expected at least {low}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from tggbc_ros.compress.slim.widths import METHODS
 from tggbc_ros.compress.splits import Where
 from tggbc_ros.compress.tuning import Tuning
+from tggbc_ros.compress.values import expect_known, expect_least
 
 STAGES = ("measure", "score", "solve", "cut", "tune", "evaluate", "report")
 
@@ -70,14 +71,10 @@ class Settings:
             ("method", METHODS, () if self.widths else (self.method,)),
             ("stage", STAGES, (self.stop_after, *sorted(self.skip))),
         ):
-            for each in given:
-                if each not in known:
-                    raise ValueError(f"{name} is {each!r}, expected one of {', '.join(known)}")
+            expect_known(name, known, given)
         least = dict.fromkeys(("step", "batches", "batch", "tune_batch", "norm_frames"), 1)
         least |= {"tuning": 0, "joint": 0, "encoders": 2, "repeats": 2}
-        for name, low in least.items():
-            if getattr(self, name) < low:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least {low}")
+        expect_least({name: getattr(self, name) for name in least}, least)
 
     @property
     def tuned(self) -> bool:

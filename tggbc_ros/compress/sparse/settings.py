@@ -11,6 +11,7 @@ from tggbc_ros.compress.sparse.distortion import CONFIDENCE
 from tggbc_ros.compress.sparse.pruning import ORDERS, REPAIRS
 from tggbc_ros.compress.splits import Where
 from tggbc_ros.compress.tuning import Tuning
+from tggbc_ros.compress.values import expect_known, expect_least
 
 STAGES = ("curves", "solve", "prune", "tune", "evaluate", "report")
 CURVES = ("predicted", "measured")
@@ -74,14 +75,10 @@ class Settings:
             ("repair", REPAIRS, (self.repair,)),
             ("stage", STAGES, (self.stop_after, *sorted(self.skip))),
         ):
-            for each in given:
-                if each not in known:
-                    raise ValueError(f"{name} is {each!r}, expected one of {', '.join(known)}")
+            expect_known(name, known, given)
         least = dict.fromkeys(("frames", "passes", "probed", "places", "tune_batch"), 1)
         least |= dict.fromkeys(("tuning", "joint"), 0)
-        for name, low in least.items():
-            if getattr(self, name) < low:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least {low}")
+        expect_least({name: getattr(self, name) for name in least}, least)
 
     @property
     def tuned(self) -> bool:
