@@ -17,7 +17,9 @@ PLOT = "accuracy.png"
 
 def judge(passes: Sequence[Pass], split: Split, evaluator: Evaluator, tables: str, out: Path) -> list[Row]:
     """Score every pass and write what came of it; the rows. tables: name of the data set's version, for the plot."""
-    rows = [_score(record, split, evaluator, out / name) for record, name in zip(passes, _names(passes), strict=True)]
+    rows = [
+        score_pass(record, split, evaluator, out / name) for record, name in zip(passes, _names(passes), strict=True)
+    ]
     write_results(rows, out)
     title = f"{tables}, split {split.name}: {passes[0].settings.get('model', '')}".rstrip(": ")
     draw = variants_plot if are_variants(rows) else accuracy_plot
@@ -25,7 +27,8 @@ def judge(passes: Sequence[Pass], split: Split, evaluator: Evaluator, tables: st
     return rows
 
 
-def _score(record: Pass, split: Split, evaluator: Evaluator, folder: Path) -> Row:
+def score_pass(record: Pass, split: Split, evaluator: Evaluator, folder: Path) -> Row:
+    """Official scores of one pass; its submission and the evaluator's details go to the folder."""
     submission = folder / "submission.json"
     write_submission(submission, [sample.token for sample in split.samples()], record.detections, CLASS_NAMES)
     return result_row(record, evaluator.score(submission, folder))

@@ -42,13 +42,17 @@ class BagResult:
     books: str
 
 
-def detect(network: Network, bag: Path, settings: Settings, keep_ratios: tuple[float, ...]) -> BagResult:
-    """Raises BagError for a bag that cannot be read, lacks a camera, or has no set that can be used."""
+def detect(network: Network, backend: str, bag: Path, settings: Settings, keep_ratios: tuple[float, ...]) -> BagResult:
+    """What a node with these settings would publish, at each keep ratio; backend: name of what runs the network.
+
+    Raises BagError for a bag that cannot be read, lacks a camera, or has no set that can be used.
+    """
     shared = SharedEncoder(network)
     books, warned = Books(), list[str]()
     given = [replace(settings, keep_ratio=ratio) for ratio in keep_ratios]
     detectors = [Detector(shared, each.pruning(), each.memory(), each.decode(), images=each.images()) for each in given]
-    who = Identity(network.model.name, network.weights, _engine(network, settings), str(network.device))
+    engine = engine_name(backend, network.precision)
+    who = Identity(network.model.name, network.weights, engine, str(network.device))
     found: dict[float, list[Message]] = {ratio: [] for ratio in keep_ratios}
     for drive in bag_sets(bag, settings, network.model, sys.maxsize, books, warned.append):
         for images in drive:
@@ -79,8 +83,3 @@ def _message(images: BagSet, settings: Settings, detector: Detector, who: Identi
     )
     array = convert.boxes_array(boxes, CLASS_NAMES, head)
     return Message(stamp_ns, serialize_message(array), serialize_message(report), rows)
-
-
-def _engine(network: Network, settings: Settings) -> str:
-    precision = getattr(network, "precision", "fp32")
-    return engine_name(settings.backend, precision)

@@ -13,8 +13,6 @@ from tggbc_ros.core.checkpoint import sha256
 from tggbc_ros.core.config import PruningConfig, model_config
 from tggbc_ros.core.detector import Network
 
-TASK = "tggbc_ros fleet task 1"
-
 
 @dataclass(frozen=True)
 class Engine:

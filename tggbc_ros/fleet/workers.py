@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tggbc_ros.compress.splits import Where
 from tggbc_ros.core.config import DecodeConfig, PruningConfig
 from tggbc_ros.data.nuscenes.dataset import NuScenes
 from tggbc_ros.evaluation.detect import Sweep
@@ -25,34 +25,27 @@ class BagWorker:
 
     def do(self, bag: Path) -> BagResult:
         """Raises BagError for a bag that will not do."""
-        return detect(self._network, bag, self._settings, self._engine.keep_ratios)
-
-
-@dataclass(frozen=True)
-class Where:
-    """A split of a data set in nuScenes' v1.0 schema. sweeps: with the sets of images between its keyframes."""
-
-    root: Path
-    version: str | None
-    split: str
-    sweeps: bool
+        return detect(self._network, self._engine.backend, bag, self._settings, self._engine.keep_ratios)
 
 
 class SceneWorker:
-    """Scenes of a split -> passes over them, as `evaluation.pass_file` has them."""
+    """Scenes of a split -> passes over them, as `evaluation.pass_file` has them.
 
-    def __init__(self, engine: Engine, where: Where) -> None:
-        self._engine, self._where = engine, where
+    sweeps: with the sets of images between the keyframes.
+    """
+
+    def __init__(self, engine: Engine, where: Where, sweeps: bool) -> None:
+        self._engine, self._where, self._sweeps = engine, where, sweeps
         self._network = engine.load()
         self._dataset = NuScenes(where.root, where.version)
 
     def do(self, scene: str) -> list[dict[str, Any]]:
         """A pass for each keep ratio."""
-        read = self._dataset.sweeps if self._where.sweeps else self._dataset.samples
+        read = self._dataset.sweeps if self._sweeps else self._dataset.samples
         split = Split(self._where.split, {scene: tuple(read(scene))})
         ways = [PruningConfig(ratio) for ratio in self._engine.keep_ratios]
         passes = Sweep(self._network, ways, DecodeConfig()).run(split, lambda: None)
         for record, ratio in zip(passes, self._engine.keep_ratios, strict=True):
-            frames = "sweeps" if self._where.sweeps else "keyframes"
+            frames = "sweeps" if self._sweeps else "keyframes"
             record.settings |= {"variant": f"keep_ratio={ratio:g}", "frames": frames}
         return [as_data(record) for record in passes]

@@ -25,12 +25,12 @@ from tggbc_ros.data.bags.sample_bag import BagWriter
 from tggbc_ros.data.drive import dataset
 from tggbc_ros.data.nuscenes.dataset import NuScenes
 from tggbc_ros.drawing.palette import load_palette
+from tggbc_ros.evaluation.judge import score_pass
 from tggbc_ros.evaluation.passes import Pass, Split, load_split
 from tggbc_ros.evaluation.plot import accuracy_plot
 from tggbc_ros.evaluation.recorded import recorded_passes
-from tggbc_ros.evaluation.results import Row, result_row, table, write_results
+from tggbc_ros.evaluation.results import Row, table, write_results
 from tggbc_ros.evaluation.score import Evaluator
-from tggbc_ros.evaluation.submission import write_submission
 from tggbc_ros.ros.bags.bag_recorder import RecordError
 from tggbc_ros.ros.client import ClientError, choose_domain
 from tggbc_ros.showcase import banner
@@ -194,13 +194,10 @@ def folder_name(network: Network) -> str:
 def score(plan: Plan, split: Split, passes: Sequence[Pass]) -> list[Row]:
     """One row per pass, by the official evaluator; ``network`` is its network's name."""
     evaluator = Evaluator(plan.out / DRIVE, dataset.VERSION, split.name)
-    tokens = [sample.token for sample in split.samples()]
     rows = []
     for (network, ratio), record in zip(plan.passes(), passes, strict=True):
         folder = plan.out / SCORES / folder_name(network) / f"keep_{ratio:g}"
-        write_submission(folder / "submission.json", tokens, record.detections, CLASS_NAMES)
-        row = result_row(record, evaluator.score(folder / "submission.json", folder))
-        rows.append({"network": network.name, **row})
+        rows.append({"network": network.name, **score_pass(record, split, evaluator, folder)})
     return rows
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from tggbc_ros import backends
+from tggbc_ros.compress.splits import Where
 from tggbc_ros.compress.values import read_object, replace_text
 from tggbc_ros.core.checkpoint import sha256
 from tggbc_ros.core.config import MODELS, model_config
@@ -25,7 +26,7 @@ from tggbc_ros.evaluation.score import Evaluator
 from tggbc_ros.fleet.job import Engine, names_of, print_of
 from tggbc_ros.fleet.pool import Outcome, cluster, outcomes
 from tggbc_ros.fleet.store import held, is_done, join_tables, keep
-from tggbc_ros.fleet.workers import BagWorker, SceneWorker, Where
+from tggbc_ros.fleet.workers import BagWorker, SceneWorker
 from tggbc_ros.ros.param_file import from_file
 from tggbc_ros.ros.params import Settings
 
@@ -62,17 +63,17 @@ def detect(given: argparse.Namespace) -> int:
 def evaluate(given: argparse.Namespace) -> int:
     """Official scores of a split, as `tools.evaluate` writes them; how many scenes failed."""
     engine = _engine(given)
-    where = Where(given.data.resolve(), given.version, given.split, given.sweeps)
+    where = Where(given.data.resolve(), given.version, given.split)
     dataset = NuScenes(given.data, given.version)
     split = load_split(dataset, given.split, sweeps=given.sweeps)
     evaluator = Evaluator(dataset.root, dataset.tables.name, given.split)
-    said = {"job": "evaluate", **engine.said(), "data": str(where.root), "split": where.split, "sweeps": where.sweeps}
+    said = {"job": "evaluate", **engine.said(), "data": str(where.root), "split": where.split, "sweeps": given.sweeps}
     failed: dict[str, str] = {}
     with held(given.out, said):
         files = {scene: given.out / SCENES / f"{scene}.json" for scene in split.scenes}
         tasks = [(scene, scene) for scene, file in files.items() if not file.is_file()]
         _say_done(len(files) - len(tasks), len(files), "scenes")
-        for outcome in _run(given, SceneWorker, (engine, where), tasks, "scene"):
+        for outcome in _run(given, SceneWorker, (engine, where, given.sweeps), tasks, "scene"):
             if outcome.error:
                 failed[outcome.name] = outcome.error
             else:

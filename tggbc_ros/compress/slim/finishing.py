@@ -56,7 +56,7 @@ def control(context: Context) -> Job:
 
 def _tuning(context: Context, name: str, begin: Path, folder: Path, out: Path, recipe: Tuning) -> Job:
     given = context.settings
-    depends = {**place(given.train), **vars(recipe)}
+    depends = {**place(given.train), **recipe.data()}
 
     def work() -> str:
         dense = given.checkpoint

@@ -11,13 +11,13 @@ from pathlib import Path
 import torch
 
 from tggbc_ros import backends
-from tggbc_ros.core.config import CLASS_NAMES, DecodeConfig, ModelConfig, PruningConfig
+from tggbc_ros.core.config import DecodeConfig, ModelConfig, PruningConfig
 from tggbc_ros.data.nuscenes.dataset import NuScenes
 from tggbc_ros.evaluation.detect import Sweep
+from tggbc_ros.evaluation.judge import score_pass
 from tggbc_ros.evaluation.passes import Split, load_split
-from tggbc_ros.evaluation.results import Row, result_row
+from tggbc_ros.evaluation.results import Row
 from tggbc_ros.evaluation.score import Evaluator
-from tggbc_ros.evaluation.submission import write_submission
 
 WARM_UP = 3
 
@@ -50,9 +50,7 @@ class Held:
         """Official scores with all keys kept, as a row of `evaluation.results`; out: for submission and details."""
         network = backends.load_network(backend, model, checkpoint, device)
         (record,) = Sweep(network, [PruningConfig()], DecodeConfig()).run(self.split, done)
-        submission = out / "submission.json"
-        write_submission(submission, [each.token for each in self.split.samples()], record.detections, CLASS_NAMES)
-        return result_row(record, self.evaluator.score(submission, out))
+        return score_pass(record, self.split, self.evaluator, out)
 
 
 Encode = Callable[[], object]
